@@ -1,0 +1,266 @@
+/**
+ * A named operation: what it takes, what it answers with, how it can fail, and who may ask for it.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import { dual } from "effect/Function"
+import type { Inspectable } from "effect/Inspectable"
+import type { Pipeable } from "effect/Pipeable"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as Value from "./internal/value.ts"
+import * as Permission from "./Permission.ts"
+
+/**
+ * @category type IDs
+ * @since 0.1.0
+ */
+export const TypeId = "~effect-channels/Action"
+
+/**
+ * A named operation of a consumer or route.
+ *
+ * `Payload` and `Fields` are the schemas of what a request carries, `Success` and `Error` those of its outcome. `Subject`
+ * is `{ object: O }` for an action on an object of type `O`. `Needs` is what its permission looks at, `R` what its
+ * permission and schemas need.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Action<
+  out Name extends string,
+  out Payload extends Schema.Constraint = Schema.Void,
+  out Fields extends Schema.Constraint = Schema.Void,
+  out Success extends Schema.Constraint = Schema.Void,
+  out Error extends Schema.Constraint = Schema.Never,
+  out Subject = {},
+  in Needs = unknown,
+  out R = never
+> extends Pipeable, Inspectable {
+  readonly [TypeId]: {
+    readonly _Subject: () => Subject
+    readonly _Needs: (_: Needs) => void
+    readonly _R: () => R
+  }
+  readonly "~facts": { readonly action: string; readonly params: never; readonly payload: Payload["Type"] } & Subject
+  readonly name: Name
+  readonly payload: Payload
+  readonly fields: Fields
+  readonly success: Success
+  /** The declared errors, each with its status in its `httpApiStatus` annotation. */
+  readonly errors: ReadonlyArray<Error>
+  /** The status of a success. */
+  readonly status: number
+  /** The schema of the object that the action is about, if any. */
+  readonly object: Schema.Constraint | undefined
+  readonly permission: Permission.Any
+  readonly concurrency: Concurrency | undefined
+  readonly timeout: Duration.Input | undefined
+}
+
+/**
+ * How many messages run at once.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Concurrency = number | "unbounded"
+
+/**
+ * Any action.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Any extends Pipeable, Inspectable {
+  readonly [TypeId]: {
+    readonly _Subject: () => unknown
+    readonly _Needs: (_: never) => void
+    readonly _R: () => unknown
+  }
+  readonly "~facts": unknown
+  readonly name: string
+  readonly payload: Schema.Constraint
+  readonly fields: Schema.Constraint
+  readonly success: Schema.Constraint
+  readonly errors: ReadonlyArray<Schema.Constraint>
+  readonly status: number
+  readonly object: Schema.Constraint | undefined
+  readonly permission: Permission.Any
+  readonly concurrency: Concurrency | undefined
+  readonly timeout: Duration.Input | undefined
+}
+
+/**
+ * What an action's permission and schemas need.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services<A> = A extends
+  Action<infer _N, infer _P, infer _F, infer _S, infer _E, infer _O, infer _Needs, infer R> ? R : never
+
+/**
+ * The same action, with one more permission on it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Permitted<A extends Any, Facts, R2> = A extends
+  Action<infer N, infer P, infer F, infer S, infer E, infer O, infer Needs, infer R>
+  ? Action<N, P, F, S, E, O, Needs & Facts, R | R2>
+  : never
+
+type SchemaOf<S extends Schema.Constraint | Schema.Struct.Fields> = S extends Schema.Constraint ? S
+  : S extends Schema.Struct.Fields ? Schema.Struct<S>
+  : never
+
+/** The keys of a request that are the protocol's own. */
+type Reserved = { readonly [K in "action" | "route" | "data" | "request_id"]?: never }
+
+const proto = Value.prototype<Any>(TypeId, (self) => ({
+  _id: "Action",
+  name: self.name,
+  status: self.status,
+  object: self.object !== undefined,
+  permission: Permission.print(self.permission)
+}))
+
+/**
+ * Whether a value is an action.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isAction = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
+
+/**
+ * Makes an action.
+ *
+ * - `payload`: schema, or fields of a struct, of the request's `data`; without it `data` is ignored.
+ * - `fields`: schema, or fields of a struct, of the request's other top-level keys; without it they are ignored.
+ * - `success`: schema of the reply's `data`, `null` without it. `status`: its status, 200 by default.
+ * - `error`: schema or schemas of the errors that its handler may fail with, each with the annotation `httpApiStatus`,
+ *   500 without it.
+ * - `timeout`: the action is interrupted and answered with status 408 after so long; by default as the consumer says.
+ * - `concurrency`: the action leaves the line in which messages of a connection are handled, and so many of it run at
+ *   once on each connection; by default it takes its turn.
+ *
+ * Schemas are used in their JSON form (`Schema.toCodecJson`): `Schema.Date` travels as an ISO string.
+ *
+ * **Example** (Two actions)
+ *
+ * ```ts
+ * import { Action } from "@effect-channels/core"
+ * import * as Schema from "effect/Schema"
+ *
+ * class Message extends Schema.Class<Message>("Message")({ id: Schema.Int, text: Schema.String }) {}
+ * class TooLong extends Schema.TaggedError<TooLong>()("TooLong", { max: Schema.Int }, { httpApiStatus: 400 }) {}
+ *
+ * const ping = Action.make("ping", { success: Schema.Literal("pong") })
+ * const post = Action.make("post", { payload: { text: Schema.String }, success: Message, error: TooLong, status: 201 })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <
+  const Name extends string,
+  Payload extends Schema.Constraint | Schema.Struct.Fields = Schema.Void,
+  Fields extends Schema.Constraint | (Schema.Struct.Fields & Reserved) = Schema.Void,
+  Success extends Schema.Constraint = Schema.Void,
+  Error extends Schema.Constraint = Schema.Never
+>(name: Name, options?: {
+  readonly payload?: Payload | undefined
+  readonly fields?: Fields | undefined
+  readonly success?: Success | undefined
+  readonly error?: Error | ReadonlyArray<Error> | undefined
+  readonly status?: number | undefined
+  readonly timeout?: Duration.Input | undefined
+  readonly concurrency?: Concurrency | undefined
+}): Action<
+  Name,
+  SchemaOf<Payload>,
+  SchemaOf<Fields>,
+  Success,
+  Error,
+  {},
+  unknown,
+  | SchemaOf<Payload>["DecodingServices"]
+  | SchemaOf<Fields>["DecodingServices"]
+  | Success["EncodingServices"]
+  | Error["EncodingServices"]
+> =>
+  Value.make(proto, {
+    name,
+    payload: toSchema(options?.payload),
+    fields: toSchema(options?.fields),
+    success: options?.success ?? Schema.Void,
+    errors: options?.error === undefined ? [] : Array.isArray(options.error) ? options.error : [options.error],
+    status: options?.status ?? 200,
+    object: undefined,
+    permission: Permission.allow,
+    concurrency: options?.concurrency,
+    timeout: options?.timeout
+  })
+
+const toSchema = (schema: Schema.Constraint | Schema.Struct.Fields | undefined): Schema.Constraint =>
+  schema === undefined ? Schema.Void : Schema.isSchema(schema) ? schema : Schema.Struct(schema as Schema.Struct.Fields)
+
+/**
+ * Says that the action is about an object of this schema's type. Its handler loads the object, and object permissions can
+ * be put on the action.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const object: {
+  <O extends Schema.Constraint>(
+    schema: O
+  ): <
+    N extends string,
+    P extends Schema.Constraint,
+    F extends Schema.Constraint,
+    S extends Schema.Constraint,
+    E extends Schema.Constraint,
+    Needs,
+    R
+  >(
+    self: Action<N, P, F, S, E, {}, Needs, R>
+  ) => Action<N, P, F, S, E, { readonly object: O["Type"] }, Needs, R>
+  <
+    O extends Schema.Constraint,
+    N extends string,
+    P extends Schema.Constraint,
+    F extends Schema.Constraint,
+    S extends Schema.Constraint,
+    E extends Schema.Constraint,
+    Needs,
+    R
+  >(
+    self: Action<N, P, F, S, E, {}, Needs, R>,
+    schema: O
+  ): Action<N, P, F, S, E, { readonly object: O["Type"] }, Needs, R>
+} = dual(2, (self: Any, schema: Schema.Constraint) => Value.make(proto, { ...self, object: schema }))
+
+/**
+ * Guards the action. A second permission is required as well as the first. What the permission looks at must be there:
+ * the object, the payload's type.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const permit: {
+  <F, E, R>(
+    permission: Permission.Permission<F, E, R>
+  ): <A extends Any & { readonly "~facts": F }>(self: A) => Permitted<A, F, R>
+  <A extends Any & { readonly "~facts": F }, F, E, R>(
+    self: A,
+    permission: Permission.Permission<F, E, R>
+  ): Permitted<A, F, R>
+} = dual(2, <A extends Any>(self: A, permission: Permission.Any): A =>
+  Value.make(proto, {
+    ...self,
+    permission: self.permission === Permission.allow ? permission : Permission.and(self.permission, permission)
+  }))

@@ -1,0 +1,307 @@
+/**
+ * The handlers of a consumer's actions, composed with `pipe` and checked against the consumer: a missing or surplus
+ * handler, a wrong payload or result, or an error that was not declared does not compile.
+ *
+ * **Example** (A consumer and its handlers)
+ *
+ * ```ts
+ * import { Action, Consumer, Handlers } from "@effect-channels/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Schema from "effect/Schema"
+ *
+ * const greet = Action.make("greet", { payload: { name: Schema.String }, success: Schema.String })
+ * const Greeter = Consumer.make("greeter", { path: "/ws/" }).pipe(Consumer.add(greet))
+ *
+ * const GreeterLive = Consumer.handlers(Greeter).pipe(
+ *   Handlers.handle("greet", ({ payload }) => Effect.succeed(`Hello ${payload.name}`)),
+ *   Handlers.toLayer
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Inspectable } from "effect/Inspectable"
+import * as Layer from "effect/Layer"
+import type { Pipeable } from "effect/Pipeable"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as Action from "./Action.ts"
+import type * as Authentication from "./Authentication.ts"
+import type * as ChannelError from "./ChannelError.ts"
+import type { ConnectionScope } from "./ConnectionScope.ts"
+import type * as Consumer from "./Consumer.ts"
+import * as compile from "./internal/compile.ts"
+import * as Value from "./internal/value.ts"
+import type { Query } from "./Query.ts"
+import type * as Route from "./Route.ts"
+
+/**
+ * @category type IDs
+ * @since 0.1.0
+ */
+export const TypeId = "~effect-channels/Handlers"
+
+/**
+ * The handlers of the consumer `Name` so far. `Missing` are the endpoints that are still to be handled, `R` what handlers,
+ * permissions and schemas need.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Handlers<out Name extends string, out Missing, out R> extends Pipeable, Inspectable {
+  readonly [TypeId]: { readonly _Name: () => Name; readonly _R: () => R }
+  readonly "~missing": Missing
+  readonly consumer: Consumer.Any
+  readonly handlers: ReadonlyArray<compile.Handler>
+}
+
+/**
+ * An action at its place: the full pattern of its route, its name, and what its handler gets and gives.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Endpoint<
+  out Path extends string,
+  out Name extends string,
+  out Request,
+  out Subject,
+  out Success,
+  out Error
+> {
+  readonly route: Path
+  readonly name: Name
+  readonly request: Request
+  readonly subject: Subject
+  readonly success: Success
+  readonly error: Error
+}
+
+/**
+ * Any endpoint.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AnyEndpoint extends Endpoint<string, string, unknown, unknown, unknown, unknown> {}
+
+/**
+ * What a handler gets to know of a message.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Request<out Payload = unknown, out Params = unknown, out Fields = unknown> {
+  /** The decoded `data` of the message; `undefined` when the action takes none. */
+  readonly payload: Payload
+  /** The decoded parameters of the consumer's path and the route's, together. */
+  readonly params: Params
+  /** The decoded top-level keys of the message beside the protocol's own; `undefined` when the action takes none. */
+  readonly fields: Fields
+  /** The query string of the route. */
+  readonly query: Query
+  /** The route as it was sent, without its query string. */
+  readonly route: string
+  readonly action: string
+  readonly requestId: string | number | undefined
+}
+
+/**
+ * The endpoints of a consumer or route with these members.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Endpoints<Members, Path extends string, Params> = Members extends
+  Action.Action<infer N, infer P, infer F, infer S, infer E, infer O, infer _Needs, infer _R>
+  ? Endpoint<Path, N, Request<P["Type"], Simplify<Params>, F["Type"]>, O, S["Type"], E["Type"]>
+  : Members extends Route.Route<infer Tail, infer Own, infer Inner, infer _Needs, infer _R>
+    ? Endpoints<Inner, `${Path}${Tail}`, Params & Own>
+  : never
+
+type Simplify<A> = { readonly [K in keyof A]: A[K] }
+
+/** The endpoints whose permissions look at something that is not there, in words. */
+type Unpermitted<Members, Path extends string, Params, Needs> = Members extends
+  Action.Action<infer N, infer P, infer _F, infer _S, infer _E, infer O, infer Own, infer _R>
+  ? [{ readonly action: string; readonly params: Simplify<Params>; readonly payload: P["Type"] } & O] extends
+    [Needs & Own] ? never
+  : `The permission of action "${N}" in route "${Path}" looks at an object, payload or params which are not there`
+  : Members extends Route.Route<infer Tail, infer Own, infer Inner, infer Needs2, infer _R>
+    ? Unpermitted<Inner, `${Path}${Tail}`, Params & Own, Needs & Needs2>
+  : never
+
+/**
+ * A consumer of which every permission finds what it looks at.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Permitted<Members, Params, Needs> = [Unpermitted<Members, "", Params, Needs>] extends [never] ? unknown
+  : { readonly "not permitted": Unpermitted<Members, "", Params, Needs> }
+
+type Find<Missing, Path, Name> = Extract<Missing, { readonly route: Path; readonly name: Name }>
+
+/**
+ * The handler of an endpoint: a function, or where the action is about an object, how to load the object and a function
+ * that gets it. Both may fail with the action's declared errors, and with what using the identity may fail with.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type HandlerOf<E extends AnyEndpoint, R, RObject> = E["subject"] extends { readonly object: infer O } ? {
+    readonly object: (request: E["request"]) => Effect.Effect<O, E["error"] | ChannelError.NotAuthenticated, RObject>
+    readonly run: (
+      request: E["request"] & { readonly object: O }
+    ) => Effect.Effect<E["success"], E["error"] | ChannelError.NotAuthenticated, R>
+  }
+  : (request: E["request"]) => Effect.Effect<E["success"], E["error"] | ChannelError.NotAuthenticated, R>
+
+/**
+ * A consumer with all of its handlers, which a server can serve.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export interface Live<in out Name extends string> {
+  readonly _: unique symbol
+  readonly Name: Name
+}
+
+/**
+ * The service of a consumer with all of its handlers.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const Live = <const Name extends string>(name: Name): Context.Service<Live<Name>, compile.Consumer> =>
+  Context.Service<Live<Name>, compile.Consumer>(`effect-channels/Handlers/Live/${name}`)
+
+/**
+ * What must be provided to a consumer's handlers: identity, scope and connection are there for each connection, an
+ * authenticator stands for the identity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Requirements<R> = R extends Authentication.AnyService ? Authentication.Authenticator<R>
+  : R extends ConnectionScope | Scope.Scope ? never
+  : R
+
+/**
+ * The consumer cannot be served as it is composed. The message has a line for each problem.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class DefinitionError extends Schema.TaggedError<DefinitionError>()("DefinitionError", {
+  consumer: Schema.String,
+  problems: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return [`The consumer "${this.consumer}" cannot be served:`, ...this.problems.map((line) => `- ${line}`)].join("\n")
+  }
+}
+
+const proto = Value.prototype<Handlers<string, unknown, unknown>>(TypeId, (self) => ({
+  _id: "Handlers",
+  consumer: self.consumer.name,
+  handlers: self.handlers.map(({ name, route }) => ({ route, name }))
+}))
+
+/**
+ * Starts the handlers of a consumer: none of its actions is handled yet.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <Name extends string, Params, Members, Needs, R>(
+  consumer: Consumer.Consumer<Name, Params, Members, Needs, R> & Permitted<Members, Params, Needs>
+): Handlers<Name, Endpoints<Members, "", Params>, R> => Value.make(proto, { consumer, handlers: [] })
+
+/**
+ * Adds the handler of an action: of the consumer's own by the action's name, of a route's by the full pattern of the route
+ * and the action's name.
+ *
+ * A handler runs in the scope of its connection: what it acquires is released when the connection closes; use
+ * `Effect.scoped` for what ends with the message. It is interrupted when the client goes away, and when it takes longer
+ * than the action's timeout.
+ *
+ * **Example** (An action on an object)
+ *
+ * ```ts
+ * import { Action, Consumer, Handlers, Route } from "@effect-channels/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Schema from "effect/Schema"
+ *
+ * const Message = Schema.Struct({ id: Schema.Number, text: Schema.String })
+ * const retrieve = Action.make("retrieve", { success: Message }).pipe(Action.object(Message))
+ * const Chat = Consumer.make("chat", { path: "/ws/" }).pipe(
+ *   Consumer.add(Route.make("messages/:id/", { id: Schema.NumberFromString }).pipe(Route.add(retrieve)))
+ * )
+ *
+ * const ChatLive = Consumer.handlers(Chat).pipe(
+ *   Handlers.handle("messages/:id/", "retrieve", {
+ *     object: ({ params }) => Effect.succeed({ id: params.id, text: "hi" }),
+ *     run: ({ object }) => Effect.succeed(object)
+ *   }),
+ *   Handlers.toLayer
+ * )
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const handle: {
+  <Missing extends AnyEndpoint, R0, const Name extends Find<Missing, "", string>["name"], R, RObject = never>(
+    name: Name,
+    handler: HandlerOf<Find<Missing, "", Name>, R, RObject>
+  ): <Consumer extends string>(
+    self: Handlers<Consumer, Missing, R0>
+  ) => Handlers<Consumer, Exclude<Missing, { readonly route: ""; readonly name: Name }>, R0 | R | RObject>
+  <
+    Missing extends AnyEndpoint,
+    R0,
+    const Path extends Missing["route"],
+    const Name extends Find<Missing, Path, string>["name"],
+    R,
+    RObject = never
+  >(
+    route: Path,
+    name: Name,
+    handler: HandlerOf<Find<Missing, Path, Name>, R, RObject>
+  ): <Consumer extends string>(
+    self: Handlers<Consumer, Missing, R0>
+  ) => Handlers<Consumer, Exclude<Missing, { readonly route: Path; readonly name: Name }>, R0 | R | RObject>
+} =
+  (...args: [name: string, handler: compile.Handle] | [route: string, name: string, handler: compile.Handle]) =>
+  (self: Handlers<string, unknown, unknown>): never => {
+    const [route, name, handle] = args.length === 2 ? ["", ...args] : args
+    return Value.make(proto, { ...self, handlers: [...self.handlers, { route, name, handle }] }) as never
+  }
+
+/**
+ * The layer of a consumer with all of its handlers. What handlers, permissions and schemas need is needed by the layer;
+ * the identity becomes its `Authenticator`.
+ *
+ * Fails with a {@link DefinitionError} when the consumer is composed in a way that cannot be served: two actions of one
+ * name, routes that match the same string, an object permission on an action without an object, and the like, as far as
+ * the types could not tell.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const toLayer = <Name extends string, R>(
+  self: Handlers<Name, never, R>
+): Layer.Layer<Live<Name>, DefinitionError, Requirements<R>> =>
+  Layer.effect(
+    Live(self.consumer.name as Name),
+    Effect.flatMap(Effect.context<Requirements<R>>(), (context) => {
+      const compiled = compile.make(self.consumer, self.handlers, context as Context.Context<never>)
+      return Array.isArray(compiled)
+        ? Effect.fail(new DefinitionError({ consumer: self.consumer.name, problems: compiled }))
+        : Effect.succeed(compiled as compile.Consumer)
+    })
+  )

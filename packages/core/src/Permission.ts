@@ -1,0 +1,590 @@
+/**
+ * Who may do what: a boolean expression over named checks, which can be printed, explained, tested, and decided phase by
+ * phase.
+ *
+ * | check | may look at | decided |
+ * | --- | --- | --- |
+ * | {@link connection} | scope, identity | once per connection |
+ * | {@link action} | + action, route, params | on every message, before the payload is decoded |
+ * | {@link object} | + payload, the object | after the object is loaded, before the handler runs |
+ * | {@link delivery} | the recipient's scope and identity, the event | for each recipient of an event |
+ *
+ * A phase hands what it could not decide, the residual, to the next one. What is still pending after the last phase is
+ * denied. See `Decision` for how values combine, and what becomes of a check that fails.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import type { Inspectable } from "effect/Inspectable"
+import type { Pipeable } from "effect/Pipeable"
+import * as Predicate from "effect/Predicate"
+import type * as Authentication from "./Authentication.ts"
+import { ConnectionScope } from "./ConnectionScope.ts"
+import * as Decision from "./Decision.ts"
+import * as decide_ from "./internal/decide.ts"
+import * as Value from "./internal/value.ts"
+import type { Query } from "./Query.ts"
+
+/**
+ * @category type IDs
+ * @since 0.1.0
+ */
+export const TypeId = "~effect-channels/Permission"
+
+/**
+ * A boolean expression over named checks.
+ *
+ * - `Facts` is what the checks look at beyond the connection, and must be there where the permission is attached: an
+ *   object check on an action without an object does not compile.
+ * - `E` is how a check can fail, `R` what the checks need.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Permission<in Facts = unknown, out E = never, out R = never> extends Pipeable, Inspectable {
+  readonly [TypeId]: {
+    readonly _Facts: (_: Facts) => void
+    readonly _E: () => E
+    readonly _R: () => R
+  }
+  /** The expression, for interpreters. */
+  readonly tree: Tree
+}
+
+/**
+ * The expression of a permission.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Tree =
+  | { readonly _tag: "Constant"; readonly decision: Decision.Allow | Decision.Deny | Decision.Failed }
+  | Check
+  | { readonly _tag: "And"; readonly members: ReadonlyArray<Tree> }
+  | { readonly _tag: "Or"; readonly members: ReadonlyArray<Tree> }
+  | { readonly _tag: "Not"; readonly member: Tree; readonly denied: Decision.Deny }
+
+/**
+ * A named check: a leaf of the expression.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Check {
+  readonly _tag: "Check"
+  readonly name: string
+  readonly phase: Decision.Phase
+  /** The decision where the check says no. */
+  readonly denied: Decision.Deny
+  readonly evaluate: (facts: never) => boolean | Effect.Effect<boolean, unknown, unknown>
+}
+
+/**
+ * What a check answers with: a boolean, or an effect of one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Answer<E, R> = boolean | Effect.Effect<boolean, E, R>
+
+/**
+ * What the client learns when a check denies.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CheckOptions {
+  /** What the client reads. The default tells no more than that permission was denied. */
+  readonly reason?: string | undefined
+  /** A word for programs, `permission_denied` by default. */
+  readonly code?: string | undefined
+  /** Whether the client learns neither reason nor code; logs still show the check. Default `false`. */
+  readonly private?: boolean | undefined
+}
+
+/**
+ * What an {@link action} check may look at, beyond what the connection's services say.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ActionFacts<out Params = Readonly<Record<string, unknown>>> {
+  /** The action, as it was asked for. */
+  readonly action: string
+  /** The route as it was sent, without its query string. */
+  readonly route: string
+  /** The query string of the route. */
+  readonly query: Query
+  /** The decoded parameters of consumer and route; for a consumer's own permission those of the consumer. */
+  readonly params: Params
+}
+
+/**
+ * What an {@link object} check may look at, beyond what the connection's services say.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ObjectFacts<out Object, out Payload = unknown, out Params = Readonly<Record<string, unknown>>>
+  extends ActionFacts<Params>
+{
+  readonly object: Object
+  readonly payload: Payload
+}
+
+/**
+ * What a {@link delivery} check may look at, beyond what the recipient's services say.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeliveryFacts<out Event> {
+  readonly event: Event
+}
+
+/**
+ * The facts of one phase, which a permission is decided by.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Facts =
+  | { readonly phase: "connection" }
+  | { readonly phase: "action" } & ActionFacts
+  | { readonly phase: "object" } & ObjectFacts<unknown>
+  | { readonly phase: "delivery" } & DeliveryFacts<unknown>
+
+const proto = Value.prototype<Permission>(TypeId, (self) => print(self))
+
+const make = <Facts, E, R>(tree: Tree): Permission<Facts, E, R> => Value.make(proto, { tree })
+
+const check = <Facts, E, R>(
+  phase: Decision.Phase,
+  name: string,
+  evaluate: (facts: never) => Answer<E, R>,
+  options: CheckOptions | undefined
+): Permission<Facts, E, R> =>
+  make<Facts, E, R>({
+    _tag: "Check",
+    name,
+    phase,
+    evaluate,
+    denied: Decision.deny({
+      check: name,
+      phase,
+      reason: options?.reason,
+      code: options?.code,
+      private: options?.private ?? false
+    })
+  })
+
+/**
+ * Whether a value is a permission.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isPermission = (u: unknown): u is Permission<never, unknown, unknown> => Predicate.hasProperty(u, TypeId)
+
+/**
+ * A check of the connection: it may look at the scope and the identity. It is decided once per connection.
+ *
+ * **Example** (Of the identity, and of the scope)
+ *
+ * ```ts
+ * import { Authentication, Permission } from "@effect-channels/core"
+ *
+ * class CurrentUser extends Authentication.Service<CurrentUser, { readonly admin: boolean }>()("app/CurrentUser") {}
+ *
+ * const isAdmin = Permission.connection("isAdmin", CurrentUser.use((user) => user.admin))
+ * const isLocal = Permission.connection("isLocal", (scope) => scope.remoteAddress === "127.0.0.1")
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const connection: {
+  <E, R>(name: string, answer: Effect.Effect<boolean, E, R>, options?: CheckOptions): Permission<unknown, E, R>
+  <E = never, R = never>(
+    name: string,
+    answer: (scope: ConnectionScope["Service"]) => Answer<E, R>,
+    options?: CheckOptions
+  ): Permission<unknown, E, R | ConnectionScope>
+} = <E, R>(
+  name: string,
+  answer: Effect.Effect<boolean, E, R> | ((scope: ConnectionScope["Service"]) => Answer<E, R>),
+  options?: CheckOptions
+): Permission<unknown, E, R | ConnectionScope> => {
+  if (Effect.isEffect(answer)) return check("connection", name, () => answer, options)
+  const ofScope: Effect.Effect<boolean, E, R | ConnectionScope> = ConnectionScope.use((scope) => lift(answer(scope)))
+  return check("connection", name, () => ofScope, options)
+}
+
+const lift = <E, R>(answer: Answer<E, R>): Effect.Effect<boolean, E, R> =>
+  typeof answer === "boolean" ? Effect.succeed(answer) : answer
+
+/**
+ * A check of what is asked for: it may look at the action, the route and its params, besides scope and identity. It is
+ * decided on every message, before the payload is decoded.
+ *
+ * Give the params a type to have them checked where the permission is attached.
+ *
+ * **Example** (With and without typed params)
+ *
+ * ```ts
+ * import { Permission } from "@effect-channels/core"
+ *
+ * const readOnly = Permission.action("readOnly", ({ action }) => action === "list" || action === "retrieve")
+ * const inLobby = Permission.action<{ readonly room: string }>()("inLobby", ({ params }) => params.room === "lobby")
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const action: {
+  <Params>(): <E = never, R = never>(
+    name: string,
+    answer: (facts: ActionFacts<Params>) => Answer<E, R>,
+    options?: CheckOptions
+  ) => Permission<{ readonly action: string; readonly params: Params }, E, R>
+  <E = never, R = never>(
+    name: string,
+    answer: (facts: ActionFacts) => Answer<E, R>,
+    options?: CheckOptions
+  ): Permission<{ readonly action: string }, E, R>
+} = (
+  ...args:
+    | []
+    | [name: string, answer: (facts: ActionFacts) => Answer<unknown, unknown>, options?: CheckOptions | undefined]
+): never => (args.length === 0 ? ofPhase("action") : ofPhase("action")(...args)) as never
+
+/**
+ * A check of the object that a message is about: it may look at the object and the payload, besides all that an
+ * {@link action} check sees. It is decided after the object is loaded, before the handler runs.
+ *
+ * **Example** (Only the author)
+ *
+ * ```ts
+ * import { Authentication, Permission } from "@effect-channels/core"
+ *
+ * class CurrentUser extends Authentication.Service<CurrentUser, { readonly id: number }>()("app/CurrentUser") {}
+ * interface Message { readonly authorId: number }
+ *
+ * const isAuthor = Permission.object<Message>()("isAuthor", ({ object }) =>
+ *   CurrentUser.use((user) => user.id === object.authorId))
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const object = <Object, Payload = unknown, Params = unknown>(): <E = never, R = never>(
+  name: string,
+  answer: (facts: ObjectFacts<Object, Payload, Params>) => Answer<E, R>,
+  options?: CheckOptions
+) => Permission<{ readonly object: Object; readonly payload: Payload; readonly params: Params }, E, R> =>
+  ofPhase("object")
+
+/**
+ * A check of an event for one of its recipients: it may look at the event, and at the recipient's scope and identity.
+ * It is decided for each recipient, before the event is sent.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const delivery = <Event>(): <E = never, R = never>(
+  name: string,
+  answer: (facts: DeliveryFacts<Event>) => Answer<E, R>,
+  options?: CheckOptions
+) => Permission<{ readonly event: Event }, E, R> => ofPhase("delivery")
+
+const ofPhase = (phase: Decision.Phase) =>
+<Facts, E, R>(
+  name: string,
+  answer: (facts: never) => Answer<E, R>,
+  options?: CheckOptions
+): Permission<Facts, E, R> => check(phase, name, answer, options)
+
+/**
+ * The permission that everybody has.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const allow: Permission = make({ _tag: "Constant", decision: Decision.allow })
+
+/**
+ * The permission that nobody has.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const deny: Permission = make({
+  _tag: "Constant",
+  decision: Decision.deny({ check: "deny", phase: "connection", reason: undefined, code: undefined, private: false })
+})
+
+/**
+ * The connection has an identity: it is not anonymous. Denies with the code `not_authenticated`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const isAuthenticated = <Self, Identity>(
+  service: Authentication.ServiceKey<Self, Identity>
+): Permission<unknown, never, Self> =>
+  connection(
+    "isAuthenticated",
+    Effect.map(service.identity, (identity) => identity._tag === "Authenticated"),
+    { reason: "Authentication credentials were not provided", code: "not_authenticated" }
+  )
+
+/**
+ * Both permissions.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const and: {
+  <F2, E2, R2>(that: Permission<F2, E2, R2>): <F, E, R>(self: Permission<F, E, R>) => Permission<F & F2, E | E2, R | R2>
+  <F, E, R, F2, E2, R2>(
+    self: Permission<F, E, R>,
+    that: Permission<F2, E2, R2>
+  ): Permission<F & F2, E | E2, R | R2>
+} = dual(2, <F, E, R, F2, E2, R2>(
+  self: Permission<F, E, R>,
+  that: Permission<F2, E2, R2>
+): Permission<F & F2, E | E2, R | R2> => make({ _tag: "And", members: [self.tree, that.tree] }))
+
+/**
+ * At least one of two permissions. When both deny, the client reads the reason of the one that was decided last.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const or: {
+  <F2, E2, R2>(that: Permission<F2, E2, R2>): <F, E, R>(self: Permission<F, E, R>) => Permission<F & F2, E | E2, R | R2>
+  <F, E, R, F2, E2, R2>(
+    self: Permission<F, E, R>,
+    that: Permission<F2, E2, R2>
+  ): Permission<F & F2, E | E2, R | R2>
+} = dual(2, <F, E, R, F2, E2, R2>(
+  self: Permission<F, E, R>,
+  that: Permission<F2, E2, R2>
+): Permission<F & F2, E | E2, R | R2> => make({ _tag: "Or", members: [self.tree, that.tree] }))
+
+/**
+ * The opposite of a permission. What fails keeps failing: `not` never makes an Allow of an error.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const not: {
+  (options?: CheckOptions): <F, E, R>(self: Permission<F, E, R>) => Permission<F, E, R>
+  <F, E, R>(self: Permission<F, E, R>, options?: CheckOptions): Permission<F, E, R>
+} = dual((args) => isPermission(args[0]), <F, E, R>(
+  self: Permission<F, E, R>,
+  options?: CheckOptions
+): Permission<F, E, R> =>
+  make({
+    _tag: "Not",
+    member: self.tree,
+    denied: Decision.deny({
+      check: `not(${printTree(self.tree)})`,
+      phase: lastPhase(self.tree),
+      reason: options?.reason,
+      code: options?.code,
+      private: options?.private ?? false
+    })
+  }))
+
+/**
+ * All of these permissions. None at all is {@link allow}.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const all = <const P extends ReadonlyArray<Any>>(
+  permissions: P
+): Permission<FactsOf<P[number]>, ErrorOf<P[number]>, ServicesOf<P[number]>> =>
+  make({ _tag: "And", members: permissions.map((permission) => permission.tree) })
+
+/**
+ * At least one of these permissions. None at all is {@link deny}.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const any = <const P extends ReadonlyArray<Any>>(
+  permissions: P
+): Permission<FactsOf<P[number]>, ErrorOf<P[number]>, ServicesOf<P[number]>> =>
+  make({ _tag: "Or", members: permissions.map((permission) => permission.tree) })
+
+/**
+ * Any permission, whatever it looks at.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Any = Permission<never, unknown, unknown>
+
+/**
+ * The facts that a permission looks at; for several permissions, those of all of them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type FactsOf<P extends Any> = ([P] extends [never] ? unknown
+  : (P extends Permission<infer F, infer _E, infer _R> ? (_: F) => void : never)) extends infer U
+  ? unknown extends U ? unknown
+  : [U] extends [(_: infer F) => void] ? F
+  : never
+  : never
+
+/**
+ * How the checks of a permission can fail.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ErrorOf<P extends Any> = P extends Permission<infer _F, infer E, infer _R> ? E : never
+
+/**
+ * What the checks of a permission need.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ServicesOf<P extends Any> = P extends Permission<infer _F, infer _E, infer R> ? R : never
+
+/**
+ * Decides a permission by the facts of one phase. Checks of a later phase stay pending, in the residual.
+ *
+ * A check that fails, dies, throws, or answers with anything but a boolean makes the decision `Failed`; the effect itself
+ * never fails.
+ *
+ * **Example** (An admin is let in before the object is loaded)
+ *
+ * ```ts
+ * import { Permission } from "@effect-channels/core"
+ * import * as Effect from "effect/Effect"
+ *
+ * const isAdmin = Permission.connection("isAdmin", Effect.succeed(true))
+ * const isDraft = Permission.object<{ readonly draft: boolean }>()("isDraft", ({ object }) => object.draft)
+ *
+ * Permission.decide(Permission.or(isAdmin, isDraft), { phase: "connection" }) // Allow
+ * ```
+ *
+ * @category interpreters
+ * @since 0.1.0
+ */
+export const decide = <F, E, R>(
+  self: Permission<F, E, R>,
+  facts: Facts
+): Effect.Effect<Decision.Decision<Permission<F, E, R>>, never, R> =>
+  Effect.map(
+    decide_.decide(self.tree, facts) as Effect.Effect<Decision.Decision<Tree>, never, R>,
+    (decision) => decision._tag === "Pending" ? Decision.pending(make<F, E, R>(decision.residual)) : decision
+  )
+
+/**
+ * What a check said when a permission was explained.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Explanation =
+  | {
+    readonly _tag: "Check"
+    readonly name: string
+    readonly phase: Decision.Phase
+    readonly outcome: Outcome
+    readonly cause: Cause.Cause<unknown> | undefined
+  }
+  | {
+    readonly _tag: "And" | "Or" | "Not" | "Constant"
+    readonly outcome: Outcome
+    readonly members: ReadonlyArray<Explanation>
+  }
+
+/**
+ * The name of a decision.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Outcome = Decision.Decision["_tag"]
+
+/**
+ * Decides a permission as {@link decide} does, but asks every check that the phase can decide, and returns the whole tree
+ * with the outcome of each part. {@link printExplanation} makes a text of it.
+ *
+ * @category interpreters
+ * @since 0.1.0
+ */
+export const explain = <F, E, R>(self: Permission<F, E, R>, facts: Facts): Effect.Effect<Explanation, never, R> =>
+  decide_.explain(self.tree, facts) as Effect.Effect<Explanation, never, R>
+
+/**
+ * Prints a permission as the expression it is: `or(isAdmin, and(isMember, not(isBanned)))`.
+ *
+ * @category interpreters
+ * @since 0.1.0
+ */
+export const print = (self: Any): string => printTree(self.tree)
+
+/**
+ * Prints an explanation as an indented tree, a line for each part.
+ *
+ * @category interpreters
+ * @since 0.1.0
+ */
+export const printExplanation = (self: Explanation, indent = ""): string => {
+  const line = self._tag === "Check"
+    ? `${indent}${self.name} (${self.phase}): ${self.outcome}`
+    : `${indent}${
+      self._tag === "Constant" ? self.outcome.toLowerCase() : `${self._tag.toLowerCase()}: ${self.outcome}`
+    }`
+  return self._tag === "Check"
+    ? line
+    : [line, ...self.members.map((member) => printExplanation(member, `${indent}  `))].join("\n")
+}
+
+/**
+ * The checks of a permission, from left to right, each as often as it stands there.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const checks = (self: Any): ReadonlyArray<Check> => checksOf(self.tree)
+
+const printTree = (tree: Tree): string => {
+  switch (tree._tag) {
+    case "Constant":
+      return tree.decision._tag.toLowerCase()
+    case "Check":
+      return tree.name
+    case "And":
+    case "Or":
+      return `${tree._tag.toLowerCase()}(${tree.members.map(printTree).join(", ")})`
+    case "Not":
+      return `not(${printTree(tree.member)})`
+  }
+}
+
+const checksOf = (tree: Tree): ReadonlyArray<Check> => {
+  switch (tree._tag) {
+    case "Constant":
+      return []
+    case "Check":
+      return [tree]
+    case "And":
+    case "Or":
+      return tree.members.flatMap(checksOf)
+    case "Not":
+      return checksOf(tree.member)
+  }
+}
+
+const lastPhase = (tree: Tree): Decision.Phase => decide_.latest(checksOf(tree).map((leaf) => leaf.phase))

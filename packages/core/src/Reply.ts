@@ -1,0 +1,121 @@
+/**
+ * The envelope that answers one request, and the one place where the shape of its errors is made.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import type * as ChannelError from "./ChannelError.ts"
+
+/**
+ * A reply as it stands on the wire. `request_id` is there when the request had one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reply {
+  readonly errors: ReadonlyArray<unknown>
+  readonly data: unknown
+  readonly action: string | null
+  readonly route: string
+  readonly status: number
+  readonly request_id?: string | number
+}
+
+/**
+ * One error of a reply, as {@link formatError} makes it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReplyError {
+  /** What is wrong, for people. */
+  readonly detail: string
+  /** A word for programs: the code of a denial, or the tag of a declared error. */
+  readonly code?: string
+  /** Where in the request: `["data", "text"]`. */
+  readonly path?: ReadonlyArray<string | number>
+  /** A declared error in its JSON form. */
+  readonly error?: unknown
+}
+
+/**
+ * Why a request, or a handshake, was refused.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Failure =
+  /** effect-channels itself refuses. */
+  | { readonly _tag: "Refused"; readonly status: number; readonly error: ChannelError.ChannelError }
+  /** The handler, or a check, failed with a declared error; `encoded` is its JSON form. */
+  | { readonly _tag: "Declared"; readonly status: number; readonly error: unknown; readonly encoded: unknown }
+  /** Something broke. The cause is for logs, not for clients. */
+  | { readonly _tag: "Defect"; readonly status: 500; readonly cause: Cause.Cause<unknown> }
+
+/**
+ * Makes the `errors` of a reply out of a failure. An application replaces it to give its errors a shape of its own, as
+ * with the `EXCEPTION_HANDLER` of Django REST framework.
+ *
+ * **Example** (Nothing but codes)
+ *
+ * ```ts
+ * import { Reply } from "@effect-channels/core"
+ * import * as Layer from "effect/Layer"
+ *
+ * const CodesOnly = Layer.succeed(Reply.ErrorFormatter, (failure) =>
+ *   failure._tag === "Refused" ? [failure.error.code] : [`status_${failure.status}`])
+ * ```
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const ErrorFormatter: Context.Reference<(failure: Failure) => ReadonlyArray<unknown>> = Context.Reference<
+  (failure: Failure) => ReadonlyArray<unknown>
+>("effect-channels/Reply/ErrorFormatter", { defaultValue: () => formatError })
+
+/**
+ * The default {@link ErrorFormatter}: an object for each problem, and nothing of what broke.
+ *
+ * @category interpreters
+ * @since 0.1.0
+ */
+export const formatError = (failure: Failure): ReadonlyArray<ReplyError> => {
+  switch (failure._tag) {
+    case "Refused":
+      return failure.error._tag === "InvalidPayload"
+        ? failure.error.problems.map(({ detail, path }) => ({ detail, code: "invalid", path }))
+        : [{ detail: failure.error.message, code: failure.error.code }]
+    case "Declared": {
+      const { encoded, error } = failure
+      const tag = stringOf(error, "_tag")
+      const detail = stringOf(error, "message") ?? tag ?? "The request failed"
+      const code = stringOf(error, "code") ?? tag
+      return [{ detail, ...(code === undefined ? {} : { code }), ...(encoded === undefined ? {} : { error: encoded }) }]
+    }
+    case "Defect":
+      return [{ detail: "Internal server error", code: "error" }]
+  }
+}
+
+const stringOf = (value: unknown, key: string): string | undefined => {
+  if (typeof value !== "object" || value === null || !(key in value)) return undefined
+  const found: unknown = Reflect.get(value, key)
+  return typeof found === "string" && found !== "" ? found : undefined
+}
+
+/**
+ * The failure of a defect.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const defect = (cause: Cause.Cause<unknown>): Failure => ({ _tag: "Defect", status: 500, cause })
+
+/**
+ * The failure of an error that effect-channels itself raises.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const refused = (error: ChannelError.ChannelError): Failure => ({ _tag: "Refused", status: error.status, error })

@@ -1,0 +1,230 @@
+/**
+ * How the pipeline speaks to one connection. An adapter makes one of what its platform has; {@link fromSocket} makes one of
+ * any platform socket, {@link makeMemory} one for tests.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+
+/**
+ * One connection, as the pipeline sees it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Transport {
+  /**
+   * Reads until the connection has ended, and gives the frames to `receive` as they arrive, batch by batch: a string for
+   * a text frame, bytes for a binary one. Succeeds with how the connection ended; to interrupt it is to drop the
+   * connection.
+   */
+  readonly run: (receive: (frames: ReadonlyArray<string | Uint8Array>) => void) => Effect.Effect<Closed>
+  /**
+   * Sends a text frame. What is sent in one tick may leave in one write. After the connection has ended it does nothing.
+   */
+  readonly send: (frame: string | SharedFrame) => void
+  /** The bytes that were sent and have not left yet. */
+  readonly unsent: () => number
+  /** Completes when nearly everything has left, or the connection has ended. */
+  readonly drained: Effect.Effect<void>
+  /** Stops reading, so that the client has to wait. */
+  readonly pause: () => void
+  /** Reads on after {@link pause}. */
+  readonly resume: () => void
+  /** Asks the peer for a sign of life, where the transport can. */
+  readonly ping: () => void
+  /** Starts to close the connection: what was sent before leaves first. */
+  readonly close: (code: number, reason?: string) => void
+}
+
+/**
+ * How a connection ended: the WebSocket close code (RFC 6455, 7.4; 1005 without one, 1006 without a close frame).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Closed {
+  readonly code: number
+  readonly reason: string
+}
+
+/**
+ * A text frame for many connections: what a transport makes of it is made once.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class SharedFrame {
+  readonly text: string
+  readonly #encoded = new Map<string, unknown>()
+  constructor(text: string) {
+    this.text = text
+  }
+  /** The frame as this kind of transport sends it; `encode` is called at most once for each kind. */
+  encoded<A>(kind: string, encode: (text: string) => A): A {
+    if (!this.#encoded.has(kind)) this.#encoded.set(kind, encode(this.text))
+    return this.#encoded.get(kind) as A
+  }
+}
+
+const textOf = (frame: string | SharedFrame): string => typeof frame === "string" ? frame : frame.text
+
+/**
+ * Makes a transport of any platform socket. A platform socket has no ping, and does not say what is left unsent: what
+ * counts as unsent is what its writer has not accepted yet.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromSocket = Effect.fnUntraced(function*(
+  socket: Socket.Socket
+): Effect.fn.Return<Transport, never, Scope.Scope> {
+  const writer = yield* socket.writer
+  const outbox = yield* Queue.unbounded<string | Socket.CloseEvent>()
+  const readable = yield* Latch.make(true)
+  const idle = yield* Latch.make(true)
+  let unsent = 0
+  let ended = false
+
+  const write = Effect.gen(function*() {
+    const next = yield* Queue.take(outbox)
+    yield* writer.write(next)
+    if (typeof next !== "string") return
+    unsent -= next.length
+    if (unsent === 0) idle.openUnsafe()
+  }).pipe(Effect.forever)
+
+  return {
+    run: (receive) =>
+      Effect.gen(function*() {
+        const reader = yield* socket.reader
+        yield* Effect.forkScoped(Effect.ignore(write))
+        return yield* Effect.forever(Effect.gen(function*() {
+          yield* readable.await
+          receive(yield* reader.pull)
+        }))
+      }).pipe(
+        Effect.catch((error) => Effect.succeed(closedOf(error))),
+        Effect.ensuring(Effect.sync(() => {
+          ended = true
+          idle.openUnsafe()
+        })),
+        Effect.scoped
+      ),
+    send: (frame) => {
+      if (ended) return
+      const text = textOf(frame)
+      unsent += text.length
+      idle.closeUnsafe()
+      Queue.offerUnsafe(outbox, text)
+    },
+    unsent: () => unsent,
+    drained: idle.await,
+    pause: () => readable.closeUnsafe(),
+    resume: () => readable.openUnsafe(),
+    ping: () => {},
+    close: (code, reason) => {
+      Queue.offerUnsafe(outbox, new Socket.CloseEvent(code, reason))
+    }
+  }
+})
+
+const closedOf = (error: Socket.SocketError): Closed =>
+  error.reason._tag === "SocketCloseError"
+    ? { code: error.reason.code, reason: error.reason.closeReason ?? "" }
+    : { code: 1006, reason: error.message }
+
+/**
+ * The client's end of an in-memory transport.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface MemoryPeer {
+  /** Sends frames to the server, in one batch. */
+  readonly send: (...frames: ReadonlyArray<string | Uint8Array>) => Effect.Effect<void>
+  /** Takes the next frame that the server sent; fails with how the connection ended when there is none left. */
+  readonly take: Effect.Effect<string, Closed>
+  /** How the connection ended. */
+  readonly closed: Effect.Effect<Closed>
+  /** Closes the connection from the client's side. */
+  readonly close: (code?: number, reason?: string) => Effect.Effect<void>
+}
+
+/**
+ * Makes a transport in memory, and the client's end of it. Nothing is lost and nothing takes time; a frame that the client
+ * has not taken yet counts as unsent.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeMemory: Effect.Effect<readonly [transport: Transport, peer: MemoryPeer]> = Effect.gen(function*() {
+  const toClient = yield* Queue.unbounded<string, Closed>()
+  const closed = yield* Deferred.make<Closed>()
+  const idle = yield* Latch.make(true)
+  const held: Array<string | Uint8Array> = []
+  let receive: ((frames: ReadonlyArray<string | Uint8Array>) => void) | undefined
+  let isPaused = false
+  let isClosed = false
+  let unsent = 0
+
+  const deliver = () => {
+    if (isPaused || receive === undefined || held.length === 0) return
+    receive(held.splice(0))
+  }
+  const end = (event: Closed) => {
+    if (isClosed) return
+    isClosed = true
+    Deferred.doneUnsafe(closed, Effect.succeed(event))
+    Queue.failCauseUnsafe(toClient, Cause.fail(event))
+    idle.openUnsafe()
+  }
+  const transport: Transport = {
+    run: (handler) =>
+      Effect.suspend(() => {
+        receive = handler
+        deliver()
+        return Deferred.await(closed)
+      }).pipe(Effect.ensuring(Effect.sync(() => end({ code: 1006, reason: "" })))),
+    send: (frame) => {
+      if (isClosed) return
+      const text = textOf(frame)
+      unsent += text.length
+      idle.closeUnsafe()
+      Queue.offerUnsafe(toClient, text)
+    },
+    unsent: () => unsent,
+    drained: idle.await,
+    pause: () => {
+      isPaused = true
+    },
+    resume: () => {
+      isPaused = false
+      deliver()
+    },
+    ping: () => {},
+    close: (code, reason = "") => end({ code, reason })
+  }
+  const peer: MemoryPeer = {
+    send: (...frames) =>
+      Effect.sync(() => {
+        if (isClosed) return
+        held.push(...frames)
+        deliver()
+      }),
+    take: Effect.tap(Queue.take(toClient), (text) =>
+      Effect.sync(() => {
+        unsent -= text.length
+        if (unsent === 0) idle.openUnsafe()
+      })),
+    closed: Deferred.await(closed),
+    close: (code = 1000, reason = "") => Effect.sync(() => end({ code, reason }))
+  }
+  return [transport, peer] as const
+})

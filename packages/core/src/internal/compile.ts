@@ -1,0 +1,334 @@
+/**
+ * Makes of a consumer and its handlers what the message path works with: everything that can be done before the first
+ * message is done here, and every mistake in composing them is found here.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import type * as Action from "../Action.ts"
+import * as Authentication from "../Authentication.ts"
+import type * as Consumer_ from "../Consumer.ts"
+import type { Request } from "../Handlers.ts"
+import * as Permission from "../Permission.ts"
+import * as Reply from "../Reply.ts"
+import type * as Route_ from "../Route.ts"
+import * as Envelope from "./envelope.ts"
+import * as Path from "./path.ts"
+
+/** What the application wrote for an action; its types were checked where it was added. */
+export type Handle = Run | { readonly object: Run; readonly run: Run }
+
+/** A function of the application that a request is given to. */
+export type Run = (request: Request) => Effect.Effect<unknown, unknown, unknown>
+
+/** A handler at its place. */
+export interface Handler {
+  readonly route: string
+  readonly name: string
+  readonly handle: Handle
+}
+
+/** A consumer, ready for messages. */
+export interface Consumer {
+  readonly consumer: Consumer_.Any
+  readonly params: ReadonlyArray<Param>
+  readonly connectPermission: Permission.Any
+  /** The permission of the consumer; none when everybody has it. */
+  readonly guards: ReadonlyArray<Permission.Tree>
+  /** The routes by their full patterns, the consumer itself by `""`. */
+  readonly routes: Path.Router<Route>
+  readonly concurrency: number
+  /** Whether an action has a line of its own, so that a message must be read before it is put in line. */
+  readonly hasLanes: boolean
+  readonly authenticators: ReadonlyArray<Authentication.AuthenticatorService<unknown, unknown>>
+  readonly formatError: (failure: Reply.Failure) => ReadonlyArray<unknown>
+  /** The services of the server. */
+  readonly context: Context.Context<never>
+}
+
+/** A route, ready for messages. */
+export interface Route {
+  readonly pattern: string
+  /** The permissions from the outermost route to this one, without those that everybody has. */
+  readonly guards: ReadonlyArray<Permission.Tree>
+  /** The parameters in the order of the pattern. */
+  readonly params: ReadonlyArray<Param>
+  readonly actions: ReadonlyMap<string, Endpoint>
+}
+
+/** A parameter of a path. */
+export interface Param {
+  readonly name: string
+  readonly decode: (segment: string) => Exit.Exit<unknown, unknown>
+}
+
+/** An action, ready for messages. */
+export interface Endpoint {
+  readonly name: string
+  /** The permission of the action; none when everybody has it. */
+  readonly guards: ReadonlyArray<Permission.Tree>
+  readonly status: number
+  readonly decodePayload: Decode | undefined
+  readonly decodeFields: Decode | undefined
+  readonly encodeSuccess: Encode | undefined
+  readonly errors: ReadonlyArray<DeclaredError>
+  readonly load: Run | undefined
+  readonly run: Run
+  /** Milliseconds, `Infinity` for none. */
+  readonly timeout: number
+  /** How many run at once, when the action does not stand in the line of its connection. */
+  readonly concurrency: number | undefined
+}
+
+export type Decode = (input: unknown) => Effect.Effect<unknown, Schema.SchemaError, unknown>
+type Encode = (value: unknown) => Effect.Effect<unknown, Schema.SchemaError, unknown>
+
+/** A declared error of an action. */
+export interface DeclaredError {
+  readonly is: (error: unknown) => boolean
+  readonly encode: Encode
+  readonly status: number
+}
+
+/** Compiles a consumer, or lists what is wrong with it. */
+export const make = (
+  consumer: Consumer_.Any,
+  handlers: ReadonlyArray<Handler>,
+  context: Context.Context<never>
+): Consumer | ReadonlyArray<string> => {
+  const compiler = new Compiler(consumer, handlers)
+  compiler.consumer()
+  if (compiler.problems.length > 0) return compiler.problems
+  const routes = new Path.Router<Route>()
+  for (const route of compiler.routes) routes.add(route.pattern, route)
+  return {
+    consumer,
+    params: paramsOf(consumer),
+    connectPermission: consumer.connectPermission,
+    guards: guardsOf(consumer.permission),
+    routes,
+    concurrency: limitOf(consumer.concurrency),
+    hasLanes: compiler.routes.some((route) =>
+      Array.from(route.actions.values()).some((action) => action.concurrency !== undefined)
+    ),
+    authenticators: Authentication.authenticators(context),
+    formatError: Context.get(context, Reply.ErrorFormatter),
+    context
+  }
+}
+
+class Compiler {
+  readonly problems: Array<string> = []
+  readonly routes: Array<Route> = []
+  readonly #consumer: Consumer_.Any
+  readonly #handlers = new Map<string, Handle>()
+
+  constructor(consumer: Consumer_.Any, handlers: ReadonlyArray<Handler>) {
+    this.#consumer = consumer
+    for (const { handle, name, route } of handlers) {
+      const key = keyOf(route, name)
+      if (this.#handlers.has(key)) this.problems.push(`${where(route, name)} is handled twice: remove one handler`)
+      this.#handlers.set(key, handle)
+    }
+  }
+
+  consumer(): void {
+    const consumer = this.#consumer
+    this.#path(`its path "${consumer.path}"`, consumer)
+    if (!consumer.path.startsWith("/")) this.problems.push(`its path "${consumer.path}" must start with "/"`)
+    this.#limits("the consumer", consumer)
+    this.#permission("permitConnect", consumer.connectPermission, ["connection"])
+    this.#permission("the consumer's permission", consumer.permission, ["connection", "action", "object"])
+    this.#level("", [], consumer.members, [], [consumer.permission], Object.keys(consumer.params))
+    this.#ambiguous()
+    for (const key of this.#handlers.keys()) {
+      const [route, name] = JSON.parse(key)
+      this.problems.push(`${where(route, name)} has a handler, but no such action was added to the consumer`)
+    }
+  }
+
+  #level(
+    pattern: string,
+    params: ReadonlyArray<Param>,
+    members: ReadonlyArray<Route_.Member>,
+    guards: ReadonlyArray<Permission.Tree>,
+    permissions: ReadonlyArray<Permission.Any>,
+    names: ReadonlyArray<string>
+  ): void {
+    const actions = new Map<string, Endpoint>()
+    this.routes.push({ pattern, guards, params, actions })
+    for (const member of members) {
+      if ("path" in member) this.#route(pattern, params, member, guards, permissions, names)
+      else if (actions.has(member.name)) this.problems.push(`${where(pattern, member.name)} was added twice`)
+      else {
+        const endpoint = this.#action(pattern, member, permissions)
+        if (endpoint !== undefined) actions.set(member.name, endpoint)
+      }
+    }
+  }
+
+  #route(
+    parent: string,
+    params: ReadonlyArray<Param>,
+    route: Route_.Any,
+    guards: ReadonlyArray<Permission.Tree>,
+    permissions: ReadonlyArray<Permission.Any>,
+    names: ReadonlyArray<string>
+  ): void {
+    const pattern = parent + route.path
+    if (route.path === "") {
+      this.problems.push(`a route in ${where(parent)} has an empty path: add its actions themselves`)
+    }
+    if (parent !== "" && !parent.endsWith("/") && !route.path.startsWith("/")) {
+      this.problems.push(`the routes "${parent}" and "${route.path}" join without a "/" between them`)
+    }
+    this.#path(`the route "${pattern}"`, route)
+    const own = Path.paramNames(route.path)
+    for (const name of own.filter((name) => names.includes(name))) {
+      this.problems.push(`the parameter ":${name}" of the route "${pattern}" is already one of an outer path`)
+    }
+    this.#permission(`the permission of the route "${pattern}"`, route.permission, ["connection", "action", "object"])
+    this.#level(
+      pattern,
+      [...params, ...paramsOf(route)],
+      route.members,
+      [...guards, ...guardsOf(route.permission)],
+      [...permissions, route.permission],
+      [...names, ...own]
+    )
+  }
+
+  #action(route: string, action: Action.Any, permissions: ReadonlyArray<Permission.Any>): Endpoint | undefined {
+    const place = where(route, action.name)
+    this.#limits(place, action)
+    if (!Number.isInteger(action.status) || action.status < 200 || action.status > 299) {
+      this.problems.push(`the status of ${place} is ${action.status}: a success has one from 200 to 299`)
+    }
+    this.#permission(`the permission of ${place}`, action.permission, ["connection", "action", "object"])
+    if (action.object === undefined) {
+      for (const check of [...permissions, action.permission].flatMap(Permission.checks)) {
+        if (check.phase !== "object") continue
+        this.problems.push(
+          `the permission "${check.name}" looks at an object, but ${place} has none: add Action.object, or guard it otherwise`
+        )
+      }
+    }
+    const fields = "fields" in action.fields ? Object.keys(action.fields.fields as object) : []
+    for (const name of fields.filter((name) => Envelope.reservedKeys.has(name))) {
+      this.problems.push(`the field "${name}" of ${place} is one of the protocol's own keys: give it another name`)
+    }
+    const key = keyOf(route, action.name)
+    const handle = this.#handlers.get(key)
+    this.#handlers.delete(key)
+    if (handle === undefined) {
+      this.problems.push(`${place} has no handler: add it with Handlers.handle`)
+      return undefined
+    }
+    if ((typeof handle === "function") !== (action.object === undefined)) {
+      this.problems.push(
+        action.object === undefined
+          ? `${place} is about no object: its handler is a function`
+          : `${place} is about an object: its handler is { object, run }`
+      )
+    }
+    return {
+      name: action.name,
+      guards: guardsOf(action.permission),
+      status: action.status,
+      decodePayload: decoder(action.payload),
+      decodeFields: decoder(action.fields),
+      encodeSuccess: isVoid(action.success) ? undefined : encoder(action.success),
+      errors: action.errors.map(declared),
+      load: typeof handle === "function" ? undefined : handle.object,
+      run: typeof handle === "function" ? handle : handle.run,
+      timeout: millis(action.timeout ?? this.#consumer.timeout),
+      concurrency: action.concurrency === undefined ? undefined : limitOf(action.concurrency)
+    }
+  }
+
+  #path(what: string, self: Consumer_.Any | Route_.Any): void {
+    const problem = Path.problem(self.path)
+    if (problem !== undefined) this.problems.push(`${what} is no pattern: ${problem}`)
+    const names = Path.paramNames(self.path)
+    for (const name of Object.keys(self.params).filter((name) => !names.includes(name))) {
+      this.problems.push(`${what} declares the parameter "${name}", but has no ":${name}"`)
+    }
+  }
+
+  #limits(what: string, self: Consumer_.Any | Action.Any): void {
+    const { concurrency, timeout } = self
+    if (
+      concurrency !== undefined && concurrency !== "unbounded" && !(Number.isInteger(concurrency) && concurrency > 0)
+    ) {
+      this.problems.push(`the concurrency of ${what} is ${concurrency}: give a whole number from 1, or "unbounded"`)
+    }
+    if (timeout !== undefined && !(millis(timeout) > 0)) {
+      this.problems.push(`the timeout of ${what} must be longer than nothing`)
+    }
+  }
+
+  #permission(what: string, permission: Permission.Any, phases: ReadonlyArray<string>): void {
+    for (const check of Permission.checks(permission)) {
+      if (phases.includes(check.phase)) continue
+      this.problems.push(`the check "${check.name}" of ${what} can only be decided in the ${check.phase} phase`)
+    }
+  }
+
+  #ambiguous(): void {
+    const patterns = this.routes.map((route) => ({ pattern: route.pattern, segments: route.pattern.split("/") }))
+    patterns.forEach((a, i) => {
+      for (let j = i + 1; j < patterns.length; j++) {
+        const b = patterns[j]!
+        if (!Path.isAmbiguous(a.segments, b.segments)) continue
+        this.problems.push(`the routes "${a.pattern}" and "${b.pattern}" can match the same string`)
+      }
+    })
+  }
+}
+
+const keyOf = (route: string, name: string): string => JSON.stringify([route, name])
+
+const where = (route: string, name?: string): string => {
+  const place = route === "" ? "the consumer" : `the route "${route}"`
+  return name === undefined ? place : `the action "${name}" of ${place}`
+}
+
+const guardsOf = (permission: Permission.Any): ReadonlyArray<Permission.Tree> =>
+  permission === Permission.allow ? [] : [permission.tree]
+
+const limitOf = (concurrency: Action.Concurrency): number => concurrency === "unbounded" ? Infinity : concurrency
+
+const millis = (timeout: Duration.Input | undefined): number =>
+  timeout === undefined ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(timeout))
+
+const paramsOf = (self: Consumer_.Any | Route_.Any): ReadonlyArray<Param> =>
+  Path.paramNames(self.path).map((name) => {
+    const schema = Object.hasOwn(self.params, name) ? self.params[name] : undefined
+    return {
+      name,
+      decode: schema === undefined || (schema as unknown) === Schema.String
+        ? Exit.succeed
+        : Schema.decodeUnknownExit(schema)
+    }
+  })
+
+const isVoid = (schema: Schema.Constraint): boolean => schema === Schema.Void
+
+const decoder = (schema: Schema.Constraint): Decode | undefined =>
+  isVoid(schema) ? undefined : Schema.decodeUnknownEffect(Schema.toCodecJson(schema), { errors: "all" })
+
+const encoder = (schema: Schema.Constraint): Encode => Schema.encodeUnknownEffect(Schema.toCodecJson(schema))
+
+const declared = (schema: Schema.Constraint): DeclaredError => ({
+  is: Schema.is(schema),
+  encode: encoder(schema),
+  status: statusOf(schema) ?? 500
+})
+
+/** The `httpApiStatus` annotation of an error's schema. */
+export const statusOf = (schema: Schema.Constraint): number | undefined => {
+  const status = schema.ast.annotations?.["httpApiStatus"]
+  return typeof status === "number" ? status : undefined
+}

@@ -1,0 +1,320 @@
+/**
+ * The messages of one connection: which runs when, for how long, and what is kept between them. It speaks to the transport
+ * by calls, not by effects: a message that is answered at once costs no fiber.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Semaphore from "effect/Semaphore"
+import * as ChannelError from "../ChannelError.ts"
+import type * as Decision from "../Decision.ts"
+import type * as Permission from "../Permission.ts"
+import * as Reply from "../Reply.ts"
+import type { Closed, Transport } from "../Transport.ts"
+import type * as compile from "./compile.ts"
+import * as decide from "./decide.ts"
+import * as Envelope from "./envelope.ts"
+import { andThen, type Eager, Exchange } from "./exchange.ts"
+
+/** What one connection may ask of the server; see `Pipeline.Limits`. */
+export interface Limits {
+  readonly maxInFlight: number
+  readonly maxUnsent: number
+  readonly maxMessage: number
+}
+
+/** A line of messages that run in order, so many at once. */
+interface Lane {
+  readonly limit: number
+  running: number
+  readonly waiting: Array<string | Uint8Array | Exchange>
+}
+
+/** A message whose handler has not ended yet. */
+interface Running {
+  readonly exchange: Exchange
+  readonly lane: Lane
+  readonly fiber: Fiber.Fiber<string>
+  /** When it is interrupted, in milliseconds of the clock. */
+  readonly deadline: number
+  isTimedOut: boolean
+}
+
+const connectionFacts: Permission.Facts = { phase: "connection" }
+
+/** The messages of one connection. */
+export class Connection {
+  readonly consumer: compile.Consumer
+  readonly params: Readonly<Record<string, unknown>>
+  readonly #context: Context.Context<never>
+  readonly #limits: Limits
+  readonly #main: Lane
+  #transport: Transport | undefined
+  #lanes: Map<compile.Endpoint, Lane> | undefined
+  #running: Set<Running> | undefined
+  #memory: Memory | undefined
+  #residuals: Map<Permission.Tree, Decision.Decision<Permission.Tree>> | undefined
+  #watch: Fiber.Fiber<void> | undefined
+  #wakesAt = Infinity
+  #inFlight = 0
+  #isStalled = false
+  #isStopping = false
+  #isClosed = false
+  #onIdle: (() => void) | undefined
+
+  constructor(
+    consumer: compile.Consumer,
+    params: Readonly<Record<string, unknown>>,
+    context: Context.Context<never>,
+    limits: Limits
+  ) {
+    this.consumer = consumer
+    this.params = params
+    this.#context = context
+    this.#limits = limits
+    this.#main = { limit: consumer.concurrency, running: 0, waiting: [] }
+  }
+
+  /** Serves the connection until it has ended, then ends its handlers. */
+  run(transport: Transport): Effect.Effect<Closed> {
+    return Effect.suspend(() => {
+      this.#transport = transport
+      return transport.run((frames) => this.#receive(frames))
+    }).pipe(Effect.ensuring(Effect.suspend(() => {
+      this.#isClosed = true
+      this.#onIdle?.()
+      const fibers = Array.from(this.#running ?? [], ({ fiber }) => fiber)
+      if (this.#watch !== undefined) fibers.push(this.#watch as Fiber.Fiber<never>)
+      return Fiber.interruptAll(fibers)
+    })))
+  }
+
+  /** Takes no more messages, and completes when those in flight have been answered, or the connection has ended. */
+  get stop(): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      this.#isStopping = true
+      this.#onIdle = () => resume(Effect.void)
+      if (this.#inFlight === 0 || this.#isClosed) this.#onIdle()
+    })
+  }
+
+  close(code: number, reason?: string): void {
+    this.#transport?.close(code, reason)
+  }
+
+  /** Decides a permission; what its connection checks said is kept, so that a message decides only the residual. */
+  decide(tree: Permission.Tree, facts: Permission.Facts): Eager<Decision.Decision<Permission.Tree>> {
+    const known = this.#residuals?.get(tree)
+    if (known !== undefined) return this.#decideRest(known, facts)
+    const first = decide.step(tree, connectionFacts, this.#memory ??= new Memory())
+    return andThen(first, (decision) => {
+      const failure = decision._tag === "Failed" ? decision : decide.failureIn(decision)
+      // What failed may work the next time. What can no longer come to Allow is not worth deciding further.
+      if (failure === undefined) (this.#residuals ??= new Map()).set(tree, decision)
+      else if (decision._tag === "Pending" && !decide.canAllow(decision.residual)) return failure
+      return this.#decideRest(decision, facts)
+    })
+  }
+
+  #decideRest(
+    decision: Decision.Decision<Permission.Tree>,
+    facts: Permission.Facts
+  ): Eager<Decision.Decision<Permission.Tree>> {
+    return decision._tag === "Pending" ? decide.step(decision.residual, facts, this.#memory) : decision
+  }
+
+  /** Writes the reply of a failure, and logs what broke. */
+  refuse(echo: Envelope.Echo, failure: Reply.Failure): string {
+    if (failure._tag === "Defect") this.#log(echo, failure.cause)
+    let errors: string | undefined
+    try {
+      errors = JSON.stringify(this.consumer.formatError(failure))
+    } catch (defect) {
+      this.#log(echo, Cause.die(defect))
+    }
+    return Envelope.write(echo, failure.status, errors ?? JSON.stringify(Reply.formatError(failure)), "null")
+  }
+
+  #log(echo: Envelope.Echo, cause: Cause.Cause<unknown>): void {
+    const subject = echo.action === null ? "A message" : `The action "${echo.action}"`
+    this.#fork(Effect.logError(`${subject} of "${this.consumer.consumer.name}" broke`, cause))
+  }
+
+  #fork<A>(effect: Effect.Effect<A, never, unknown>): Fiber.Fiber<A> {
+    return Effect.runForkWith(this.#context)(effect as Effect.Effect<A>)
+  }
+
+  #receive(frames: ReadonlyArray<string | Uint8Array>): void {
+    for (const frame of frames) this.#accept(frame)
+  }
+
+  #accept(frame: string | Uint8Array): void {
+    if (this.#isClosed) return
+    if (frame.length > this.#limits.maxMessage) {
+      return this.#send(this.#refused(
+        { action: null, route: "", requestId: undefined },
+        new ChannelError.MessageTooLarge({
+          message: `A message has at most ${this.#limits.maxMessage} characters: this one has ${frame.length}`
+        })
+      ))
+    }
+    if (this.#isStopping || this.#inFlight >= this.#limits.maxInFlight) return this.#turnAway(frame)
+    this.#inFlight++
+    if (this.consumer.hasLanes) {
+      const exchange = new Exchange(this, frame)
+      this.#enter(this.#laneOf(exchange.endpoint), exchange)
+    } else {
+      this.#enter(this.#main, frame)
+    }
+  }
+
+  #turnAway(frame: string | Uint8Array): void {
+    const message = this.#isStopping
+      ? "The server is stopping: connect again, and repeat the request"
+      : `At most ${this.#limits.maxInFlight} requests of a connection are in flight: repeat this one later`
+    this.#send(this.#refused(Envelope.read(frame), new ChannelError.Unavailable({ message })))
+  }
+
+  #refused(echo: Envelope.Echo, error: ChannelError.ChannelError): string {
+    return this.refuse(echo, Reply.refused(error))
+  }
+
+  #laneOf(endpoint: compile.Endpoint | undefined): Lane {
+    if (endpoint?.concurrency === undefined) return this.#main
+    const lanes = this.#lanes ??= new Map<compile.Endpoint, Lane>()
+    let lane = lanes.get(endpoint)
+    if (lane === undefined) lanes.set(endpoint, lane = { limit: endpoint.concurrency, running: 0, waiting: [] })
+    return lane
+  }
+
+  #enter(lane: Lane, message: string | Uint8Array | Exchange): void {
+    if (lane.running < lane.limit && !this.#isStalled && lane.waiting.length === 0) this.#start(lane, message)
+    else lane.waiting.push(message)
+  }
+
+  #start(lane: Lane, message: string | Uint8Array | Exchange): void {
+    const exchange = message instanceof Exchange ? message : new Exchange(this, message)
+    let reply: Eager<string>
+    try {
+      reply = exchange.reply()
+    } catch (defect) {
+      reply = this.refuse(exchange.envelope, Reply.defect(Cause.die(defect)))
+    }
+    if (!Effect.isEffect(reply)) return this.#answer(reply)
+    lane.running++
+    const fiber = this.#fork(reply)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) {
+      lane.running--
+      return this.#answer(this.#replyOf(exchange, exit))
+    }
+    const timeout = exchange.endpoint?.timeout ?? Infinity
+    const deadline = timeout === Infinity ? Infinity : this.#now() + timeout
+    const running: Running = { exchange, lane, fiber, deadline, isTimedOut: false }
+    ;(this.#running ??= new Set()).add(running)
+    if (deadline < this.#wakesAt) this.#wakeAt(deadline)
+    fiber.addObserver((exit) => this.#finish(running, exit))
+  }
+
+  #finish(running: Running, exit: Exit.Exit<string>): void {
+    this.#running?.delete(running)
+    running.lane.running--
+    if (running.isTimedOut) this.#answered()
+    else this.#answer(this.#replyOf(running.exchange, exit))
+    this.#pump(running.lane)
+  }
+
+  /** A fiber that was interrupted from elsewhere has no reply of its own: the request must not stay without. */
+  #replyOf(exchange: Exchange, exit: Exit.Exit<string>): string {
+    if (exit._tag === "Success") return exit.value
+    return this.#isClosed ? "" : this.refuse(exchange.envelope, Reply.defect(exit.cause))
+  }
+
+  #answer(reply: string): void {
+    this.#send(reply)
+    this.#answered()
+  }
+
+  #answered(): void {
+    this.#inFlight--
+    if (this.#inFlight === 0) this.#onIdle?.()
+  }
+
+  #pump(lane: Lane): void {
+    while (lane.waiting.length > 0 && lane.running < lane.limit && !this.#isStalled && !this.#isClosed) {
+      this.#start(lane, lane.waiting.shift()!)
+    }
+  }
+
+  /** Sends a reply. A client that does not read its replies is not read either, until it does. */
+  #send(reply: string): void {
+    const transport = this.#transport
+    if (this.#isClosed || transport === undefined) return
+    transport.send(reply)
+    if (this.#isStalled || transport.unsent() <= this.#limits.maxUnsent) return
+    this.#isStalled = true
+    transport.pause()
+    this.#fork(Effect.map(transport.drained, () => {
+      this.#isStalled = false
+      this.#pump(this.#main)
+      this.#lanes?.forEach((lane) => this.#pump(lane))
+      if (!this.#isStalled) transport.resume()
+    }))
+  }
+
+  #now(): number {
+    return Context.get(this.#context, Clock.Clock).currentTimeMillisUnsafe()
+  }
+
+  /** Sees to it that somebody looks at the deadlines then: one sleeper for the whole connection, not one a message. */
+  #wakeAt(time: number): void {
+    this.#watch?.interruptUnsafe()
+    this.#wakesAt = time
+    this.#watch = this.#fork(
+      Effect.andThen(Effect.sleep(Math.max(0, time - this.#now())), Effect.sync(() => this.#endOverdue()))
+    )
+  }
+
+  #endOverdue(): void {
+    const now = this.#now()
+    let next = Infinity
+    this.#watch = undefined
+    this.#wakesAt = Infinity
+    for (const running of this.#running ?? []) {
+      if (running.deadline > now) next = Math.min(next, running.deadline)
+      else if (!running.isTimedOut) this.#timeOut(running)
+    }
+    if (next < Infinity) this.#wakeAt(next)
+  }
+
+  #timeOut(running: Running): void {
+    const { endpoint, envelope } = running.exchange
+    running.isTimedOut = true
+    this.#send(this.#refused(
+      envelope,
+      new ChannelError.ActionTimeout({ message: `The action took longer than ${endpoint?.timeout} ms and was ended` })
+    ))
+    running.fiber.interruptUnsafe()
+  }
+}
+
+class Memory implements decide.Memory {
+  readonly #decisions = new Map<Permission.Check, Decision.Allow | Decision.Deny>()
+  readonly #locks = new Map<Permission.Check, Semaphore.Semaphore>()
+
+  get(check: Permission.Check): Decision.Allow | Decision.Deny | undefined {
+    return this.#decisions.get(check)
+  }
+  set(check: Permission.Check, decision: Decision.Allow | Decision.Deny): void {
+    this.#decisions.set(check, decision)
+    this.#locks.delete(check)
+  }
+  lock(check: Permission.Check): Semaphore.Semaphore {
+    let lock = this.#locks.get(check)
+    if (lock === undefined) this.#locks.set(check, lock = Semaphore.makeUnsafe(1))
+    return lock
+  }
+}

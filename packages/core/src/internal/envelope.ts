@@ -1,0 +1,86 @@
+/**
+ * Reads the envelope of a request, and writes that of a reply.
+ */
+import * as ChannelError from "../ChannelError.ts"
+
+/** What a reply echoes of its request. */
+export interface Echo {
+  /** The action as it was sent, `null` unless it was a string. */
+  readonly action: string | null
+  /** The route as it was sent, query string included; `""` unless it was a string. */
+  readonly route: string
+  /** As it was sent, `undefined` unless it was a string or a number. */
+  readonly requestId: string | number | undefined
+}
+
+/** A request whose envelope could be read. */
+export interface Envelope extends Echo {
+  readonly action: string
+  /** The whole request. */
+  readonly body: Readonly<Record<string, unknown>>
+}
+
+/** A frame that is no request. */
+export interface Unreadable extends Echo {
+  readonly problem: ChannelError.InvalidEnvelope
+}
+
+const nothing: Echo = { action: null, route: "", requestId: undefined }
+
+const unreadable = (message: string, echo: Echo = nothing): Unreadable => ({
+  action: echo.action,
+  route: echo.route,
+  requestId: echo.requestId,
+  problem: new ChannelError.InvalidEnvelope({ message })
+})
+
+/** Reads the envelope of a frame. */
+export const read = (frame: string | Uint8Array): Envelope | Unreadable => {
+  if (typeof frame !== "string") return unreadable("A request is a text frame: this one is binary")
+  let body: unknown
+  try {
+    body = JSON.parse(frame)
+  } catch {
+    return unreadable("A request is JSON: this frame is not")
+  }
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    return unreadable(`A request is a JSON object: this frame holds ${nameOf(body)}`)
+  }
+  return readBody(body as Readonly<Record<string, unknown>>)
+}
+
+const readBody = (body: Readonly<Record<string, unknown>>): Envelope | Unreadable => {
+  const { action, request_id: id, route = "" } = body
+  const requestId = typeof id === "string" || typeof id === "number" ? id : undefined
+  if (typeof action === "string" && typeof route === "string") return { action, route, requestId, body }
+  const echo = {
+    action: typeof action === "string" ? action : null,
+    route: typeof route === "string" ? route : "",
+    requestId
+  }
+  if (action === undefined) return unreadable("A request names its \"action\": this one has none", echo)
+  if (typeof action !== "string") return unreadable(`The "action" is a string: this one is ${nameOf(action)}`, echo)
+  return unreadable(`The "route" is a string: this one is ${nameOf(route)}`, echo)
+}
+
+const nameOf = (value: unknown): string =>
+  value === null
+    ? "null"
+    : Array.isArray(value)
+    ? "an array"
+    : typeof value === "object"
+    ? "an object"
+    : `a ${typeof value}`
+
+/** The keys of a request that are the protocol's own. */
+export const reservedKeys: ReadonlySet<string> = new Set(["action", "route", "data", "request_id"])
+
+/** The other keys of a request, as own properties whatever they are called: `fromEntries` defines, it does not assign. */
+export const fields = (body: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(Object.entries(body).filter(([key]) => !reservedKeys.has(key)))
+
+/** Writes a reply, its keys in the protocol's order; `errors` and `data` are JSON already. */
+export const write = (echo: Echo, status: number, errors: string, data: string): string =>
+  `{"errors":${errors},"data":${data},"action":${echo.action === null ? "null" : JSON.stringify(echo.action)},"route":${
+    echo.route === "" ? "\"\"" : JSON.stringify(echo.route)
+  },"status":${status}${echo.requestId === undefined ? "" : `,"request_id":${JSON.stringify(echo.requestId)}`}}`

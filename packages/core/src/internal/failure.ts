@@ -1,0 +1,42 @@
+/**
+ * What became of an effect of the application that failed: a refusal of ours, a declared error, or a defect.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import { isChannelError } from "../ChannelError.ts"
+import * as Reply from "../Reply.ts"
+import { type DeclaredError, statusOf } from "./compile.ts"
+
+/**
+ * The failure that a cause stands for. An error counts as declared when it is among `declared`, or when its class says
+ * its status (`httpApiStatus`); anything else is a defect.
+ */
+export const failureOf = (
+  cause: Cause.Cause<unknown>,
+  declared: ReadonlyArray<DeclaredError> = []
+): Reply.Failure | Effect.Effect<Reply.Failure, never, unknown> => {
+  const reason = cause.reasons.find(Cause.isFailReason)
+  if (reason === undefined || cause.reasons.some(Cause.isDieReason)) return Reply.defect(cause)
+  const { error } = reason
+  const found = declared.find(({ is }) => is(error))
+  if (found === undefined && isChannelError(error)) return Reply.refused(error)
+  const schema = found === undefined ? schemaOf(error) : undefined
+  const status = found?.status ?? (schema === undefined ? undefined : statusOf(schema))
+  if (status === undefined) return Reply.defect(cause)
+  const encode = found?.encode ?? Schema.encodeUnknownEffect(Schema.toCodecJson(schema!))
+  const encoding = encode(error)
+  const failure = (exit: Exit.Exit<unknown, unknown>): Reply.Failure =>
+    exit._tag === "Success"
+      ? { _tag: "Declared", status, error, encoded: exit.value }
+      : Reply.defect(exit.cause)
+  return Exit.isExit(encoding) ? failure(encoding) : Effect.map(Effect.exit(encoding), failure)
+}
+
+/** The schema that an error is an instance of. */
+const schemaOf = (error: unknown): Schema.Constraint | undefined => {
+  if (typeof error !== "object" || error === null) return undefined
+  const { constructor } = error
+  return Schema.isSchema(constructor) ? constructor : undefined
+}

@@ -1,0 +1,1 @@
+// @barrel: Auto-generated exports. Do not edit manually.
