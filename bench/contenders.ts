@@ -90,7 +90,7 @@ export const effectChannels: Contender = {
 }
 
 /** In the order of the table. */
-export const contenders: ReadonlyArray<Contender> = [ws, wsCorked, socketIo, trpc, effectRpc]
+export const contenders: ReadonlyArray<Contender> = [ws, wsCorked, socketIo, trpc, effectRpc, effectChannels]
 
 export const contenderNamed = (name: string): Contender => {
   const found = [...contenders, effectChannels].find((contender) => contender.name === name)

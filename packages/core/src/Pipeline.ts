@@ -244,7 +244,7 @@ const sessionOf = (
     abandon: Scope.close(lifetime, Exit.void),
     drain: (deadline) =>
       Effect.andThen(
-        Effect.timeoutOption(connection.stop, deadline),
+        Effect.interruptible(Effect.timeoutOption(connection.stop, deadline)),
         Effect.sync(() => connection.close(1012, "The server is restarting"))
       )
   }

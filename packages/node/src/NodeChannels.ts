@@ -1,0 +1,144 @@
+/**
+ * Serves consumers on Node, next to HTTP routes on the same port.
+ *
+ * **Example** (A server)
+ *
+ * ```ts
+ * import { Action, Consumer, Handlers } from "@effect-channels/core"
+ * import { NodeChannels } from "@effect-channels/node"
+ * import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ * import * as Schema from "effect/Schema"
+ * import { createServer } from "node:http"
+ *
+ * const hello = Action.make("hello", { success: Schema.String })
+ * const Hello = Consumer.make("hello", { path: "/ws/" }).pipe(Consumer.add(hello))
+ * const HelloLive = Consumer.handlers(Hello).pipe(
+ *   Handlers.handle("hello", () => Effect.succeed("Hello")),
+ *   Handlers.toLayer
+ * )
+ *
+ * const Server = NodeChannels.serve(Hello).pipe(
+ *   Layer.provide(HelloLive),
+ *   Layer.provide(NodeChannels.layerServer(createServer, { port: 8000 }))
+ * )
+ *
+ * NodeRuntime.runMain(Layer.launch(Server))
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as Consumer from "@effect-channels/core/Consumer"
+import type * as Handlers from "@effect-channels/core/Handlers"
+import * as Pipeline from "@effect-channels/core/Pipeline"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { LazyArg } from "effect/Function"
+import * as Layer from "effect/Layer"
+import type { Server } from "node:http"
+import * as Connections from "./internal/connections.ts"
+import * as UpgradeServer from "./UpgradeServer.ts"
+
+/**
+ * How consumers are served. Every limit has a safe default.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * The origins whose pages may connect, besides those of the server's own host: `["https://app.example.com"]`, or
+   * {@link anyOrigin}. Clients that are no browsers send no origin and are not asked.
+   */
+  readonly origins?: ReadonlyArray<string> | typeof anyOrigin | undefined
+  /** Bytes of a message; a longer one closes its connection with 1009. Default 65,536. */
+  readonly maxFrame?: number | undefined
+  /** How long authentication and connect check may take; then the handshake is refused with 503. Default 10 seconds. */
+  readonly handshakeTimeout?: Duration.Input | undefined
+  /** A connection that is silent for so long is sent a ping. Default 25 seconds. */
+  readonly pingInterval?: Duration.Input | undefined
+  /** A connection that gives no sign of life for so long after a ping is dropped. Default 10 seconds. */
+  readonly pongTimeout?: Duration.Input | undefined
+  /** Connections at once, handshakes included; one more is refused with 503. Default 20,000. */
+  readonly maxConnections?: number | undefined
+  /** Requests of a connection that run or wait; one more is answered with status 503. Default 128. */
+  readonly maxInFlight?: number | undefined
+  /** Bytes that wait to be sent on a connection before it is no longer read. Default 1 MiB. */
+  readonly maxUnsent?: number | undefined
+  /** Whether messages are compressed (permessage-deflate). It costs memory and time for each connection. Default `false`. */
+  readonly compression?: boolean | undefined
+  /** How long the handlers in flight may take when the server stops. Default 5 seconds. */
+  readonly drainTimeout?: Duration.Input | undefined
+}
+
+/**
+ * Lets the pages of every origin connect. Right where nothing that a browser sends by itself authenticates: no cookies, no
+ * client certificates, no address.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const anyOrigin = "*"
+
+/**
+ * Serves a consumer, or several by their paths, on the HTTP server of {@link layerServer} or `UpgradeServer.layer`. Upgrade
+ * requests for other paths, and all other requests, are left to the server's own listeners.
+ *
+ * When the layer ends, it takes no more handshakes and messages, lets the handlers in flight finish, and closes the
+ * connections with 1012.
+ *
+ * Fails with a `DefinitionError` when two consumers can have the same path.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const serve = <const C extends Consumer.Any | ReadonlyArray<Consumer.Any>>(
+  consumers: C,
+  options: Options = {}
+): Layer.Layer<never, Handlers.DefinitionError, UpgradeServer.UpgradeServer | Handlers.Live<NameOf<C>>> =>
+  Layer.effectDiscard(Effect.gen(function*() {
+    const limits = {
+      maxInFlight: options.maxInFlight ?? Pipeline.defaultLimits.maxInFlight,
+      maxUnsent: options.maxUnsent ?? Pipeline.defaultLimits.maxUnsent,
+      // `ws` has refused what is longer before it is a message.
+      maxMessage: Infinity
+    }
+    const pipeline = yield* Pipeline.make(listOf<NameOf<C>>(consumers), limits)
+    const server = yield* UpgradeServer.UpgradeServer
+    const connections = yield* Connections.make(pipeline, {
+      origins: options.origins ?? [],
+      maxFrame: options.maxFrame ?? 64 * 1024,
+      maxConnections: options.maxConnections ?? 20_000,
+      compression: options.compression ?? false,
+      handshakeTimeout: Duration.fromInputUnsafe(options.handshakeTimeout ?? "10 seconds"),
+      pingInterval: Duration.fromInputUnsafe(options.pingInterval ?? "25 seconds"),
+      pongTimeout: Duration.fromInputUnsafe(options.pongTimeout ?? "10 seconds"),
+      drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "5 seconds")
+    })
+    yield* server.handle((request, socket, head) => connections.take(request, socket, head))
+  }))
+
+type NameOf<C extends Consumer.Any | ReadonlyArray<Consumer.Any>> = C extends ReadonlyArray<Consumer.Any>
+  ? C[number]["name"]
+  : C extends Consumer.Any ? C["name"]
+  : never
+
+const listOf = <Name extends string>(
+  consumers: Consumer.Any | ReadonlyArray<Consumer.Any>
+): ReadonlyArray<Consumer.Any & { readonly name: Name }> =>
+  [consumers].flat() as unknown as ReadonlyArray<Consumer.Any & { readonly name: Name }>
+
+/**
+ * An HTTP server that consumers can be served on, next to `HttpRouter` or `HttpApi` routes. It is the platform's
+ * `NodeHttpServer.layer`, with the upgrade requests set aside for `serve`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerServer = (evaluate: LazyArg<Server>, options: NodeHttpServer.Options) =>
+  Layer.unwrap(Effect.sync(() => {
+    const server = evaluate()
+    return Layer.merge(NodeHttpServer.layer(() => server, options), UpgradeServer.layer(server))
+  }))

@@ -1,0 +1,201 @@
+/**
+ * The connections of a server: their handshakes, their heartbeat and their end.
+ */
+import * as ChannelError from "@effect-channels/core/ChannelError"
+import * as Pipeline from "@effect-channels/core/Pipeline"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { randomUUID } from "node:crypto"
+import type { IncomingMessage } from "node:http"
+import type { Socket } from "node:net"
+import { WebSocketServer } from "ws"
+import * as Http from "./http.ts"
+import * as Origin from "./origin.ts"
+import { WsTransport } from "./transport.ts"
+
+/** How connections are served, see `NodeChannels.Options`. */
+export interface Options {
+  readonly origins: ReadonlyArray<string> | "*"
+  readonly maxFrame: number
+  readonly maxConnections: number
+  readonly compression: boolean
+  readonly handshakeTimeout: Duration.Duration
+  readonly pingInterval: Duration.Duration
+  readonly pongTimeout: Duration.Duration
+  readonly drainTimeout: Duration.Duration
+}
+
+/** A client has so long to answer a close frame, when the server does not stop. */
+const closeTimeout = 5000
+
+/** A client has so long to answer a close frame, when the server stops: a mute one must not hold it up. */
+const closeTimeoutAtEnd = "200 millis"
+
+/** Starts to serve connections; they end with the scope. */
+export const make = Effect.fnUntraced(function*(
+  pipeline: Pipeline.Pipeline,
+  options: Options
+): Effect.fn.Return<Connections, never, Scope.Scope> {
+  const connections = new Connections(pipeline, options, yield* Effect.context<never>())
+  yield* Effect.addFinalizer(() => connections.end)
+  yield* Effect.forkScoped(connections.heartbeat)
+  return connections
+})
+
+/** A connection after its upgrade. */
+interface Live {
+  readonly session: Pipeline.Session
+  readonly transport: WsTransport
+  readonly fiber: Fiber.Fiber<unknown>
+  /** Heartbeats since the last sign of life. */
+  silent: number
+}
+
+/** The connections of a server. */
+export class Connections {
+  readonly #pipeline: Pipeline.Pipeline
+  readonly #options: Options
+  readonly #context: Context.Context<never>
+  readonly #wss: WebSocketServer
+  readonly #handshakes = new Set<Fiber.Fiber<unknown>>()
+  readonly #live = new Set<Live>()
+  #isEnding = false
+
+  constructor(pipeline: Pipeline.Pipeline, options: Options, context: Context.Context<never>) {
+    this.#pipeline = pipeline
+    this.#options = options
+    this.#context = context
+    const settings = {
+      noServer: true,
+      clientTracking: false,
+      maxPayload: options.maxFrame,
+      perMessageDeflate: options.compression,
+      closeTimeout
+    }
+    this.#wss = new WebSocketServer(settings)
+  }
+
+  /** Takes an upgrade request, if it is for one of the consumers. */
+  take(request: IncomingMessage, socket: Socket, head: Buffer): boolean {
+    if (!this.#pipeline.has(request.url ?? "")) return false
+    socket.on("error", ignore)
+    const refused = this.#refuseAtOnce(request)
+    if (refused !== undefined) {
+      refuse(socket, refused)
+      return true
+    }
+    const fiber = Effect.runForkWith(this.#context)(this.#handshake(request, socket, head))
+    const onClose = () => fiber.interruptUnsafe()
+    socket.once("close", onClose)
+    this.#handshakes.add(fiber)
+    fiber.addObserver(() => {
+      this.#handshakes.delete(fiber)
+      socket.off("close", onClose)
+    })
+    return true
+  }
+
+  /** What can be decided without the application. */
+  #refuseAtOnce(request: IncomingMessage): Pipeline.HandshakeRefused | undefined {
+    if (this.#isEnding) return stopping
+    const problem = Http.problemOf(request)
+    if (problem !== undefined) return Pipeline.refuse(new ChannelError.InvalidEnvelope({ message: problem }))
+    if (this.#options.origins !== "*" && !Origin.isAllowed(request.headers, this.#options.origins)) {
+      const message = `Pages of ${request.headers.origin} may not connect: list the origin on the server`
+      return Pipeline.refuse(new ChannelError.PermissionDenied({ message, code: "origin_not_allowed" }))
+    }
+    if (this.#live.size + this.#handshakes.size >= this.#options.maxConnections) {
+      return Pipeline.refuse(new ChannelError.Unavailable({ message: "The server has too many connections" }))
+    }
+    return undefined
+  }
+
+  #handshake(request: IncomingMessage, socket: Socket, head: Buffer): Effect.Effect<void> {
+    const handshake = {
+      id: randomUUID(),
+      url: request.url ?? "",
+      headers: request.headers as Readonly<Record<string, string>>,
+      remoteAddress: socket.remoteAddress
+    }
+    const connected = this.#pipeline.connect(handshake).pipe(
+      Effect.timeoutOrElse({
+        duration: this.#options.handshakeTimeout,
+        orElse: () =>
+          Effect.fail(Pipeline.refuse(new ChannelError.Unavailable({ message: "The handshake took too long" })))
+      })
+    )
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.matchEffect(restore(connected), {
+        onFailure: (refused) => Effect.sync(() => refuse(socket, refused)),
+        onSuccess: (session) => this.#upgrade(session, request, socket, head)
+      })
+    ).pipe(Effect.onInterrupt(() => Effect.sync(() => refuse(socket, stopping))))
+  }
+
+  #upgrade(session: Pipeline.Session, request: IncomingMessage, socket: Socket, head: Buffer): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      let isUpgraded = false
+      this.#wss.handleUpgrade(request, socket, head, (ws) => {
+        isUpgraded = true
+        socket.off("error", ignore)
+        this.#start(session, new WsTransport(ws, socket))
+      })
+      return isUpgraded ? Effect.void : session.abandon
+    })
+  }
+
+  #start(session: Pipeline.Session, transport: WsTransport): void {
+    const fiber = Effect.runForkWith(this.#context)(session.run(transport))
+    const live = { session, transport, fiber, silent: 0 }
+    this.#live.add(live)
+    fiber.addObserver(() => this.#live.delete(live))
+  }
+
+  /** Pings connections that are silent, and drops those that stay so. */
+  get heartbeat(): Effect.Effect<void> {
+    const pingInterval = Duration.toMillis(this.#options.pingInterval)
+    const pongTimeout = Duration.toMillis(this.#options.pongTimeout)
+    const tick = Math.min(pingInterval, pongTimeout) / 5
+    const pingAt = Math.ceil(pingInterval / tick)
+    const dropAt = pingAt + Math.ceil(pongTimeout / tick)
+    return Effect.sync(() => {
+      for (const live of this.#live) {
+        live.silent = live.transport.takeAlive() ? 0 : live.silent + 1
+        if (live.silent === pingAt) live.transport.ping()
+        else if (live.silent >= dropAt) live.transport.terminate()
+      }
+    }).pipe(Effect.repeat(Schedule.spaced(tick)), Effect.asVoid)
+  }
+
+  /** Takes no more handshakes and messages, lets what is in flight finish, and ends every connection. */
+  get end(): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function*() {
+      this.#isEnding = true
+      yield* Fiber.interruptAll(this.#handshakes)
+      const live = Array.from(this.#live)
+      yield* Effect.forEach(live, ({ session }) => session.drain(this.#options.drainTimeout), { concurrency: "unbounded" })
+      const ended = Fiber.awaitAll(live.map(({ fiber }) => fiber))
+      yield* Effect.interruptible(Effect.timeoutOption(ended, closeTimeoutAtEnd))
+      for (const { transport } of this.#live) transport.terminate()
+      yield* ended
+      yield* Effect.sync(() => this.#wss.close())
+    })
+  }
+}
+
+const stopping = Pipeline.refuse(new ChannelError.Unavailable({ message: "The server is stopping" }))
+
+const ignore = (): void => {}
+
+/** Answers a handshake that is refused. */
+const refuse = (socket: Socket, { body, status }: Pipeline.HandshakeRefused): void =>
+  Http.answer(socket, status, body, extraHeaders[status])
+
+const extraHeaders: Readonly<Record<number, Readonly<Record<string, string>>>> = {
+  401: { "WWW-Authenticate": "Bearer" },
+  503: { "Retry-After": "1" }
+}

@@ -1,0 +1,183 @@
+/**
+ * The transport over `ws`: it reads the frames of one TCP read as one batch, and sends what is sent in one tick as one
+ * write, with the socket's own backpressure.
+ *
+ * `ws` does the handshake, reads frames, answers pings and closes. Text frames are written to the network socket directly,
+ * since `ws` writes each of them by itself; with compression they go through `ws`.
+ */
+import type { Closed, SharedFrame, Transport } from "@effect-channels/core/Transport"
+import * as Effect from "effect/Effect"
+import { Buffer } from "node:buffer"
+import type { Socket } from "node:net"
+import type { WebSocket } from "ws"
+import * as Frame from "./frame.ts"
+
+/** The transport of one WebSocket. */
+export class WsTransport implements Transport {
+  readonly #ws: WebSocket
+  readonly #socket: Socket
+  readonly #isCompressed: boolean
+  #receive: ((frames: ReadonlyArray<string | Uint8Array>) => void) | undefined
+  #inbox: Array<string | Uint8Array> = []
+  #outbox: Array<string | Buffer> = []
+  #outboxSize = 0
+  #isReading = false
+  #isFlushing = false
+  #isClosing = false
+  #isAlive = true
+  #lastUnsent = 0
+
+  constructor(ws: WebSocket, socket: Socket) {
+    this.#ws = ws
+    this.#socket = socket
+    this.#isCompressed = ws.extensions.includes("permessage-deflate")
+    transports.set(ws, this)
+    ws.on("message", onMessage)
+    ws.on("pong", onPong)
+    ws.on("error", onError)
+  }
+
+  run(receive: (frames: ReadonlyArray<string | Uint8Array>) => void): Effect.Effect<Closed> {
+    return Effect.callback<Closed>((resume) => {
+      const onClose = (code: number, reason: Buffer) => {
+        this.#isClosing = true
+        resume(Effect.succeed({ code, reason: reason.toString() }))
+      }
+      if (this.#ws.readyState === this.#ws.CLOSED) return onClose(1006, noBytes)
+      this.#ws.on("close", onClose)
+      this.#receive = receive
+      if (this.#inbox.length > 0) this.#read()
+      return Effect.sync(() => this.terminate())
+    })
+  }
+
+  send(frame: string | SharedFrame): void {
+    if (this.#isClosing) return
+    if (this.#isCompressed) return this.#ws.send(typeof frame === "string" ? frame : frame.text)
+    const message = typeof frame === "string" ? frame : Frame.encodeShared(frame)
+    this.#outbox.push(message)
+    this.#outboxSize += Frame.sizeOf(message)
+    if (this.#isReading || this.#isFlushing) return
+    this.#isFlushing = true
+    setImmediate(flush, this)
+  }
+
+  unsent(): number {
+    return this.#outboxSize + (this.#isCompressed ? this.#ws.bufferedAmount : this.#socket.writableLength)
+  }
+
+  get drained(): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      this.#flush()
+      const socket = this.#socket
+      if (!socket.writableNeedDrain || socket.destroyed) return resume(Effect.void)
+      const done = () => {
+        socket.off("drain", done)
+        socket.off("close", done)
+        resume(Effect.void)
+      }
+      socket.on("drain", done)
+      socket.on("close", done)
+      return Effect.sync(() => {
+        socket.off("drain", done)
+        socket.off("close", done)
+      })
+    })
+  }
+
+  pause(): void {
+    this.#ws.pause()
+  }
+
+  resume(): void {
+    this.#ws.resume()
+  }
+
+  ping(): void {
+    if (this.#ws.readyState === this.#ws.OPEN) this.#ws.ping()
+  }
+
+  close(code: number, reason?: string): void {
+    this.#flush()
+    this.#isClosing = true
+    this.#ws.close(code, reason)
+  }
+
+  /** Drops the connection, without a close frame. */
+  terminate(): void {
+    this.#isClosing = true
+    this.#ws.terminate()
+  }
+
+  /** Whether the peer has given a sign of life since the last call: sent something, or taken something of what waits. */
+  takeAlive(): boolean {
+    const unsent = this.unsent()
+    const isAlive = this.#isAlive || unsent < this.#lastUnsent
+    this.#lastUnsent = unsent
+    this.#isAlive = false
+    return isAlive
+  }
+
+  /** @internal */
+  onMessage(data: Buffer, isBinary: boolean): void {
+    this.#isAlive = true
+    this.#inbox.push(isBinary ? data : data.toString())
+    // `ws` emits the frames of one read one after the other: the tick ends when it is through.
+    if (this.#inbox.length === 1) process.nextTick(read, this)
+  }
+
+  /** @internal */
+  onPong(): void {
+    this.#isAlive = true
+  }
+
+  /** @internal */
+  read(): void {
+    if (this.#receive !== undefined && this.#inbox.length > 0) this.#read()
+  }
+
+  /** @internal */
+  flush(): void {
+    this.#isFlushing = false
+    this.#flush()
+  }
+
+  #read(): void {
+    const frames = this.#inbox
+    this.#inbox = []
+    this.#isReading = true
+    this.#receive!(frames)
+    this.#isReading = false
+    this.#flush()
+  }
+
+  #flush(): void {
+    if (this.#outbox.length === 0) return
+    const messages = this.#outbox
+    const size = this.#outboxSize
+    this.#outbox = []
+    this.#outboxSize = 0
+    if (this.#isClosing || this.#socket.destroyed) return
+    const only = messages[0]!
+    this.#socket.write(messages.length === 1 && typeof only !== "string" ? only : Frame.encodeAll(messages, size))
+  }
+}
+
+const transports = new WeakMap<WebSocket, WsTransport>()
+
+const noBytes = Buffer.alloc(0)
+
+function onMessage(this: WebSocket, data: unknown, isBinary: boolean): void {
+  transports.get(this)?.onMessage(data as Buffer, isBinary)
+}
+
+function onPong(this: WebSocket): void {
+  transports.get(this)?.onPong()
+}
+
+/** A client that breaks the protocol, or a broken network: `close` tells with which code, there is nothing more to say. */
+function onError(): void {}
+
+const read = (transport: WsTransport): void => transport.read()
+
+const flush = (transport: WsTransport): void => transport.flush()
