@@ -39,7 +39,7 @@ export const report = (port: number): void => {
   const answer = (part: Partial<Report>) => process.send?.(part)
   process.on("message", (question: Question) => {
     if (question === "cpu") answer({ cpu: cpu() })
-    else void settledRss().then((rss) => answer({ rss }))
+    else if (question === "rss") void settledRss().then((rss) => answer({ rss }))
   })
   process.on("disconnect", () => process.exit())
   answer({ port })

@@ -192,13 +192,15 @@ export const AuthenticatorTypeId = "~effect-channels/Authentication/Authenticato
 export const Service = <Self, A>() => <const Key extends string>(key: Key): ServiceClass<Self, Key, A> => {
   const identity = Context.Service<Self, Identity<A>>(key)
   const authenticator = Context.Service<Authenticator<Self>, AuthenticatorService<Self, A>>(`${key}/Authenticator`)
-  const user = Effect.flatMap(
-    identity,
-    (identity) =>
-      identity._tag === "Authenticated"
-        ? Effect.succeed(identity.user)
-        : Effect.fail(new ChannelError.NotAuthenticated())
-  )
+  // One step of the fiber each: checks and handlers use it on every message.
+  const use = <B>(f: (user: A) => B | Effect.Effect<B>): Effect.Effect<B, ChannelError.NotAuthenticated> =>
+    Effect.withFiber((fiber) => {
+      const found = Context.getUnsafe(fiber.context, identity)
+      if (found._tag === "Anonymous") return Effect.fail(new ChannelError.NotAuthenticated())
+      const result = f(found.user)
+      return Effect.isEffect(result) ? result : Effect.succeed(result)
+    })
+  const user = use((user) => user)
   function ServiceClass() {}
   Object.setPrototypeOf(
     ServiceClass,
@@ -211,11 +213,7 @@ export const Service = <Self, A>() => <const Key extends string>(key: Key): Serv
     key,
     identity,
     authenticator,
-    use: (f: (user: A) => unknown) =>
-      Effect.flatMap(user, (user) => {
-        const result = f(user)
-        return Effect.isEffect(result) ? result : Effect.succeed(result)
-      }),
+    use,
     layer: <R>(
       authenticate: (scope: ConnectionScope["Service"]) => Effect.Effect<Identity<A>, AuthenticationError, R>
     ) =>

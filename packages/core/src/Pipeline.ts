@@ -9,7 +9,6 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -76,7 +75,7 @@ export interface Session {
   readonly scope: ConnectionScope.ConnectionScope["Service"]
   /**
    * Serves the connection until it has ended, however it ends, and releases what it acquired. To be run once; a session
-   * that is never run must be interrupted with {@link Session.abandon}.
+   * that is never run is given up with {@link Session.abandon}.
    */
   readonly run: (transport: Transport.Transport) => Effect.Effect<Transport.Closed>
   /** Releases what the handshake acquired, when the upgrade did not come about. */
@@ -157,7 +156,7 @@ const connect = Effect.fnUntraced(function*(
   const context = yield* identify(consumer, scope, lifetime).pipe(
     Effect.onExit((exit) => exit._tag === "Success" ? Effect.void : Scope.close(lifetime, exit))
   )
-  return sessionOf(consumer, scope, lifetime, context, limits)
+  return new ConnectedSession(scope, new Connection.Connection(consumer, params, context, lifetime, limits))
 })
 
 /** Authenticates, checks the connect permission, and gives the services of the connection. */
@@ -167,18 +166,19 @@ const identify = Effect.fnUntraced(
     scope: ConnectionScope.ConnectionScope["Service"],
     lifetime: Scope.Closeable
   ): Effect.fn.Return<Context.Context<never>, unknown> {
-    const services = new Map<string, unknown>(consumer.context.mapUnsafe)
-    services.set(ConnectionScope.ConnectionScope.key, scope)
-    services.set(Scope.Scope.key, lifetime)
+    let context = consumer.context.pipe(
+      Context.add(ConnectionScope.ConnectionScope, scope),
+      Context.add(Scope.Scope, lifetime),
+      Context.add(References.CurrentLogAnnotations, {
+        ...Context.get(consumer.context, References.CurrentLogAnnotations),
+        connection: scope.id,
+        consumer: consumer.consumer.name
+      })
+    )
     for (const { authenticate, identity } of consumer.authenticators) {
-      services.set(identity.key, yield* Effect.provideService(authenticate(scope), Scope.Scope, lifetime))
+      const found = yield* Effect.provideService(authenticate(scope), Scope.Scope, lifetime)
+      context = Context.add(context, identity, found) as typeof context
     }
-    services.set(References.CurrentLogAnnotations.key, {
-      ...Context.get(consumer.context, References.CurrentLogAnnotations),
-      connection: scope.id,
-      consumer: consumer.consumer.name
-    })
-    const context: Context.Context<never> = Context.makeUnsafe(services)
     const permission = consumer.connectPermission as Permission.Permission<unknown, unknown, never>
     const decision = Decision.conclude(
       yield* Effect.provideContext(Permission.decide(permission, { phase: "connection" }), context)
@@ -224,28 +224,27 @@ const refusal = (consumer: compile.Consumer | undefined, failure: Reply.Failure)
  */
 export const refuse = (error: ChannelError.ChannelError): HandshakeRefused => refusal(undefined, Reply.refused(error))
 
-const sessionOf = (
-  consumer: compile.Consumer,
-  scope: ConnectionScope.ConnectionScope["Service"],
-  lifetime: Scope.Closeable,
-  context: Context.Context<never>,
-  limits: Limits
-): Session => {
-  const connection = new Connection.Connection(consumer, scope.params, context, limits)
-  return {
-    consumer: consumer.consumer,
-    scope,
-    run: (transport) =>
-      connection.run(transport).pipe(
-        Effect.tap((closed) => Effect.logDebug(`The connection ended with ${closed.code} ${closed.reason}`.trimEnd())),
-        Effect.onExit((exit) => Scope.close(lifetime, exit)),
-        Effect.provideContext(context)
-      ),
-    abandon: Scope.close(lifetime, Exit.void),
-    drain: (deadline) =>
-      Effect.andThen(
-        Effect.interruptible(Effect.timeoutOption(connection.stop, deadline)),
-        Effect.sync(() => connection.close(1012, "The server is restarting"))
-      )
+class ConnectedSession implements Session {
+  readonly scope: ConnectionScope.ConnectionScope["Service"]
+  readonly #connection: Connection.Connection
+
+  constructor(scope: ConnectionScope.ConnectionScope["Service"], connection: Connection.Connection) {
+    this.scope = scope
+    this.#connection = connection
+  }
+  get consumer(): Consumer.Any {
+    return this.#connection.consumer.consumer
+  }
+  get abandon(): Effect.Effect<void> {
+    return this.#connection.abandon
+  }
+  run(transport: Transport.Transport): Effect.Effect<Transport.Closed> {
+    return this.#connection.run(transport)
+  }
+  drain(deadline: Duration.Input): Effect.Effect<void> {
+    return Effect.andThen(
+      Effect.interruptible(Effect.timeoutOption(this.#connection.stop, deadline)),
+      Effect.sync(() => this.#connection.close(1012, "The server is restarting"))
+    )
   }
 }

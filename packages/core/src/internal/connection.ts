@@ -6,8 +6,9 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as ChannelError from "../ChannelError.ts"
 import type * as Decision from "../Decision.ts"
@@ -30,7 +31,8 @@ export interface Limits {
 interface Lane {
   readonly limit: number
   running: number
-  readonly waiting: Array<string | Uint8Array | Exchange>
+  /** Made when a message has to wait. */
+  waiting: Array<string | Uint8Array | Exchange> | undefined
 }
 
 /** A message whose handler has not ended yet. */
@@ -50,13 +52,13 @@ export class Connection {
   readonly consumer: compile.Consumer
   readonly params: Readonly<Record<string, unknown>>
   readonly #context: Context.Context<never>
+  readonly #scope: Scope.Closeable
   readonly #limits: Limits
   readonly #main: Lane
   #transport: Transport | undefined
   #lanes: Map<compile.Endpoint, Lane> | undefined
   #running: Set<Running> | undefined
-  #memory: Memory | undefined
-  #residuals: Map<Permission.Tree, Decision.Decision<Permission.Tree>> | undefined
+  #known: Known | undefined
   #watch: Fiber.Fiber<void> | undefined
   #wakesAt = Infinity
   #inFlight = 0
@@ -69,27 +71,44 @@ export class Connection {
     consumer: compile.Consumer,
     params: Readonly<Record<string, unknown>>,
     context: Context.Context<never>,
+    scope: Scope.Closeable,
     limits: Limits
   ) {
     this.consumer = consumer
     this.params = params
     this.#context = context
+    this.#scope = scope
     this.#limits = limits
-    this.#main = { limit: consumer.concurrency, running: 0, waiting: [] }
+    this.#main = { limit: consumer.concurrency, running: 0, waiting: undefined }
   }
 
-  /** Serves the connection until it has ended, then ends its handlers. */
+  /** Serves the connection until it has ended, then ends its handlers and releases what it acquired. */
   run(transport: Transport): Effect.Effect<Closed> {
-    return Effect.suspend(() => {
-      this.#transport = transport
-      return transport.run((frames) => this.#receive(frames))
-    }).pipe(Effect.ensuring(Effect.suspend(() => {
-      this.#isClosed = true
-      this.#onIdle?.()
-      const fibers = Array.from(this.#running ?? [], ({ fiber }) => fiber)
-      if (this.#watch !== undefined) fibers.push(this.#watch as Fiber.Fiber<never>)
-      return Fiber.interruptAll(fibers)
-    })))
+    return Effect.onExit(
+      Effect.suspend(() => {
+        this.#transport = transport
+        return transport.run((frames) => this.#receive(frames))
+      }),
+      (exit) => this.#end(exit)
+    )
+  }
+
+  #end(exit: Exit.Exit<Closed>): Effect.Effect<void> {
+    this.#isClosed = true
+    this.#onIdle?.()
+    const fibers: Array<Fiber.Fiber<unknown>> = Array.from(this.#running ?? [], ({ fiber }) => fiber)
+    if (this.#watch !== undefined) fibers.push(this.#watch)
+    const how = exit._tag === "Success" ? `with ${exit.value.code} ${exit.value.reason}`.trimEnd() : "by the server"
+    return Fiber.interruptAll(fibers).pipe(
+      Effect.andThen(Effect.logDebug(`The connection ended ${how}`)),
+      Effect.ensuring(Scope.close(this.#scope, exit)),
+      Effect.provideContext(this.#context)
+    )
+  }
+
+  /** Releases what the connection acquired, when it is not to be served. */
+  get abandon(): Effect.Effect<void> {
+    return Scope.close(this.#scope, Exit.void)
   }
 
   /** Takes no more messages, and completes when those in flight have been answered, or the connection has ended. */
@@ -107,13 +126,12 @@ export class Connection {
 
   /** Decides a permission; what its connection checks said is kept, so that a message decides only the residual. */
   decide(tree: Permission.Tree, facts: Permission.Facts): Eager<Decision.Decision<Permission.Tree>> {
-    const known = this.#residuals?.get(tree)
+    const known = (this.#known ??= new Known()).get(tree)
     if (known !== undefined) return this.#decideRest(known, facts)
-    const first = decide.step(tree, connectionFacts, this.#memory ??= new Memory())
-    return andThen(first, (decision) => {
+    return andThen(decide.step(tree, connectionFacts, this.#known), (decision) => {
       const failure = decision._tag === "Failed" ? decision : decide.failureIn(decision)
       // What failed may work the next time. What can no longer come to Allow is not worth deciding further.
-      if (failure === undefined) (this.#residuals ??= new Map()).set(tree, decision)
+      if (failure === undefined) this.#known?.set(tree, decision)
       else if (decision._tag === "Pending" && !decide.canAllow(decision.residual)) return failure
       return this.#decideRest(decision, facts)
     })
@@ -123,7 +141,7 @@ export class Connection {
     decision: Decision.Decision<Permission.Tree>,
     facts: Permission.Facts
   ): Eager<Decision.Decision<Permission.Tree>> {
-    return decision._tag === "Pending" ? decide.step(decision.residual, facts, this.#memory) : decision
+    return decision._tag === "Pending" ? decide.step(decision.residual, facts, this.#known) : decision
   }
 
   /** Writes the reply of a failure, and logs what broke. */
@@ -186,13 +204,13 @@ export class Connection {
     if (endpoint?.concurrency === undefined) return this.#main
     const lanes = this.#lanes ??= new Map<compile.Endpoint, Lane>()
     let lane = lanes.get(endpoint)
-    if (lane === undefined) lanes.set(endpoint, lane = { limit: endpoint.concurrency, running: 0, waiting: [] })
+    if (lane === undefined) lanes.set(endpoint, lane = { limit: endpoint.concurrency, running: 0, waiting: undefined })
     return lane
   }
 
   #enter(lane: Lane, message: string | Uint8Array | Exchange): void {
-    if (lane.running < lane.limit && !this.#isStalled && lane.waiting.length === 0) this.#start(lane, message)
-    else lane.waiting.push(message)
+    if (lane.running < lane.limit && !this.#isStalled && lane.waiting === undefined) this.#start(lane, message)
+    else (lane.waiting ??= []).push(message)
   }
 
   #start(lane: Lane, message: string | Uint8Array | Exchange): void {
@@ -244,8 +262,10 @@ export class Connection {
   }
 
   #pump(lane: Lane): void {
-    while (lane.waiting.length > 0 && lane.running < lane.limit && !this.#isStalled && !this.#isClosed) {
-      this.#start(lane, lane.waiting.shift()!)
+    while (lane.waiting !== undefined && lane.running < lane.limit && !this.#isStalled && !this.#isClosed) {
+      const message = lane.waiting.shift()!
+      if (lane.waiting.length === 0) lane.waiting = undefined
+      this.#start(lane, message)
     }
   }
 
@@ -301,20 +321,18 @@ export class Connection {
   }
 }
 
-class Memory implements decide.Memory {
-  readonly #decisions = new Map<Permission.Check, Decision.Allow | Decision.Deny>()
-  readonly #locks = new Map<Permission.Check, Semaphore.Semaphore>()
+/** What is known of permissions and checks from the connection phase. */
+class Known extends Map<Permission.Tree, Decision.Decision<Permission.Tree>> implements decide.Memory {
+  #locks: Map<Permission.Check, Semaphore.Semaphore> | undefined
 
-  get(check: Permission.Check): Decision.Allow | Decision.Deny | undefined {
-    return this.#decisions.get(check)
-  }
-  set(check: Permission.Check, decision: Decision.Allow | Decision.Deny): void {
-    this.#decisions.set(check, decision)
-    this.#locks.delete(check)
+  override set(tree: Permission.Tree, decision: Decision.Decision<Permission.Tree>): this {
+    if (tree._tag === "Check" && this.#locks?.delete(tree) && this.#locks.size === 0) this.#locks = undefined
+    return super.set(tree, decision)
   }
   lock(check: Permission.Check): Semaphore.Semaphore {
-    let lock = this.#locks.get(check)
-    if (lock === undefined) this.#locks.set(check, lock = Semaphore.makeUnsafe(1))
+    const locks = this.#locks ??= new Map<Permission.Check, Semaphore.Semaphore>()
+    let lock = locks.get(check)
+    if (lock === undefined) locks.set(check, lock = Semaphore.makeUnsafe(1))
     return lock
   }
 }

@@ -9,13 +9,13 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { randomUUID } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import type { IncomingMessage } from "node:http"
 import type { Socket } from "node:net"
 import { WebSocketServer } from "ws"
 import * as Http from "./http.ts"
 import * as Origin from "./origin.ts"
-import { WsTransport } from "./transport.ts"
+import { ChannelSocket, WsTransport } from "./transport.ts"
 
 /** How connections are served, see `NodeChannels.Options`. */
 export interface Options {
@@ -63,6 +63,8 @@ export class Connections {
   readonly #wss: WebSocketServer
   readonly #handshakes = new Set<Fiber.Fiber<unknown>>()
   readonly #live = new Set<Live>()
+  readonly #idPrefix = randomBytes(6).toString("base64url")
+  #lastId = 0
   #isEnding = false
 
   constructor(pipeline: Pipeline.Pipeline, options: Options, context: Context.Context<never>) {
@@ -74,6 +76,7 @@ export class Connections {
       clientTracking: false,
       maxPayload: options.maxFrame,
       perMessageDeflate: options.compression,
+      WebSocket: ChannelSocket,
       closeTimeout
     }
     this.#wss = new WebSocketServer(settings)
@@ -116,7 +119,7 @@ export class Connections {
 
   #handshake(request: IncomingMessage, socket: Socket, head: Buffer): Effect.Effect<void> {
     const handshake = {
-      id: randomUUID(),
+      id: `${this.#idPrefix}-${++this.#lastId}`,
       url: request.url ?? "",
       headers: request.headers as Readonly<Record<string, string>>,
       remoteAddress: socket.remoteAddress
@@ -142,7 +145,7 @@ export class Connections {
       this.#wss.handleUpgrade(request, socket, head, (ws) => {
         isUpgraded = true
         socket.off("error", ignore)
-        this.#start(session, new WsTransport(ws, socket))
+        this.#start(session, new WsTransport(ws as ChannelSocket, socket))
       })
       return isUpgraded ? Effect.void : session.abandon
     })

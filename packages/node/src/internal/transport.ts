@@ -9,12 +9,17 @@ import type { Closed, SharedFrame, Transport } from "@effect-channels/core/Trans
 import * as Effect from "effect/Effect"
 import { Buffer } from "node:buffer"
 import type { Socket } from "node:net"
-import type { WebSocket } from "ws"
+import { WebSocket } from "ws"
 import * as Frame from "./frame.ts"
+
+/** A WebSocket that knows its transport, so that all of them share their listeners. */
+export class ChannelSocket extends WebSocket {
+  transport: WsTransport | undefined = undefined
+}
 
 /** The transport of one WebSocket. */
 export class WsTransport implements Transport {
-  readonly #ws: WebSocket
+  readonly #ws: ChannelSocket
   readonly #socket: Socket
   readonly #isCompressed: boolean
   #receive: ((frames: ReadonlyArray<string | Uint8Array>) => void) | undefined
@@ -27,11 +32,11 @@ export class WsTransport implements Transport {
   #isAlive = true
   #lastUnsent = 0
 
-  constructor(ws: WebSocket, socket: Socket) {
+  constructor(ws: ChannelSocket, socket: Socket) {
     this.#ws = ws
     this.#socket = socket
     this.#isCompressed = ws.extensions.includes("permessage-deflate")
-    transports.set(ws, this)
+    ws.transport = this
     ws.on("message", onMessage)
     ws.on("pong", onPong)
     ws.on("error", onError)
@@ -163,16 +168,14 @@ export class WsTransport implements Transport {
   }
 }
 
-const transports = new WeakMap<WebSocket, WsTransport>()
-
 const noBytes = Buffer.alloc(0)
 
 function onMessage(this: WebSocket, data: unknown, isBinary: boolean): void {
-  transports.get(this)?.onMessage(data as Buffer, isBinary)
+  (this as ChannelSocket).transport?.onMessage(data as Buffer, isBinary)
 }
 
 function onPong(this: WebSocket): void {
-  transports.get(this)?.onPong()
+  (this as ChannelSocket).transport?.onPong()
 }
 
 /** A client that breaks the protocol, or a broken network: `close` tells with which code, there is nothing more to say. */
