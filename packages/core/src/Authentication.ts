@@ -11,7 +11,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as ChannelError from "./ChannelError.ts"
 import { ConnectionScope } from "./ConnectionScope.ts"
 
@@ -219,15 +219,19 @@ export const Service = <Self, A>() => <const Key extends string>(key: Key): Serv
     ) =>
       Layer.effect(
         authenticator,
-        Effect.map(Effect.context<Exclude<R, ConnectionScope | Scope.Scope>>(), (context) => ({
-          [AuthenticatorTypeId]: AuthenticatorTypeId,
-          identity,
-          authenticate: (scope) =>
-            Effect.suspend(() => authenticate(scope)).pipe(
-              Effect.provideService(ConnectionScope, scope),
-              Effect.provideContext(context)
-            ) as Effect.Effect<Identity<A>, AuthenticationError, Scope.Scope>
-        }))
+        Effect.map(Effect.context<Exclude<R, ConnectionScope | Scope.Scope>>(), (context) => {
+          // What it acquires belongs to the connection, not to the layer.
+          const services = Context.omit(Scope.Scope)(context as Context.Context<Scope.Scope>)
+          return {
+            [AuthenticatorTypeId]: AuthenticatorTypeId,
+            identity,
+            authenticate: (scope) =>
+              Effect.suspend(() => authenticate(scope)).pipe(
+                Effect.provideService(ConnectionScope, scope),
+                Effect.provideContext(services)
+              ) as Effect.Effect<Identity<A>, AuthenticationError, Scope.Scope>
+          }
+        })
       )
   }) as unknown as ServiceClass<Self, Key, A>
 }

@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Action from "../Action.ts"
 import * as Authentication from "../Authentication.ts"
@@ -40,6 +41,8 @@ export interface Consumer {
   /** The routes by their full patterns, the consumer itself by `""`. */
   readonly routes: Path.Router<Route>
   readonly concurrency: number
+  /** Milliseconds, `Infinity` for none. */
+  readonly timeout: number
   /** Whether an action has a line of its own, so that a message must be read before it is put in line. */
   readonly hasLanes: boolean
   readonly authenticators: ReadonlyArray<Authentication.AuthenticatorService<unknown, unknown>>
@@ -67,6 +70,8 @@ export interface Param {
 /** An action, ready for messages. */
 export interface Endpoint {
   readonly name: string
+  /** The name of the action as JSON. */
+  readonly json: string
   /** The permission of the action; none when everybody has it. */
   readonly guards: ReadonlyArray<Permission.Tree>
   readonly status: number
@@ -82,7 +87,10 @@ export interface Endpoint {
   readonly concurrency: number | undefined
 }
 
-export type Decode = (input: unknown) => Effect.Effect<unknown, Schema.SchemaError, unknown>
+export type Decode = (
+  input: unknown,
+  options?: { readonly errors: "all" }
+) => Effect.Effect<unknown, Schema.SchemaError, unknown>
 type Encode = (value: unknown) => Effect.Effect<unknown, Schema.SchemaError, unknown>
 
 /** A declared error of an action. */
@@ -110,6 +118,7 @@ export const make = (
     guards: guardsOf(consumer.permission),
     routes,
     concurrency: limitOf(consumer.concurrency),
+    timeout: millis(consumer.timeout),
     hasLanes: compiler.routes.some((route) =>
       Array.from(route.actions.values()).some((action) => action.concurrency !== undefined)
     ),
@@ -235,6 +244,7 @@ class Compiler {
     }
     return {
       name: action.name,
+      json: JSON.stringify(action.name),
       guards: guardsOf(action.permission),
       status: action.status,
       decodePayload: decoder(action.payload),
@@ -265,7 +275,7 @@ class Compiler {
       this.problems.push(`the concurrency of ${what} is ${concurrency}: give a whole number from 1, or "unbounded"`)
     }
     if (timeout !== undefined && !(millis(timeout) > 0)) {
-      this.problems.push(`the timeout of ${what} must be longer than nothing`)
+      this.problems.push(`the timeout of ${what} is ${JSON.stringify(timeout)}: give a duration longer than nothing`)
     }
   }
 
@@ -301,7 +311,10 @@ const guardsOf = (permission: Permission.Any): ReadonlyArray<Permission.Tree> =>
 const limitOf = (concurrency: Action.Concurrency): number => concurrency === "unbounded" ? Infinity : concurrency
 
 const millis = (timeout: Duration.Input | undefined): number =>
-  timeout === undefined ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(timeout))
+  timeout === undefined ? Infinity : Option.match(Duration.fromInput(timeout), {
+    onNone: () => NaN,
+    onSome: Duration.toMillis
+  })
 
 const paramsOf = (self: Consumer_.Any | Route_.Any): ReadonlyArray<Param> =>
   Path.paramNames(self.path).map((name) => {
@@ -317,7 +330,7 @@ const paramsOf = (self: Consumer_.Any | Route_.Any): ReadonlyArray<Param> =>
 const isVoid = (schema: Schema.Constraint): boolean => schema === Schema.Void
 
 const decoder = (schema: Schema.Constraint): Decode | undefined =>
-  isVoid(schema) ? undefined : Schema.decodeUnknownEffect(Schema.toCodecJson(schema), { errors: "all" })
+  isVoid(schema) ? undefined : Schema.decodeUnknownEffect(Schema.toCodecJson(schema))
 
 const encoder = (schema: Schema.Constraint): Encode => Schema.encodeUnknownEffect(Schema.toCodecJson(schema))
 

@@ -17,8 +17,9 @@ import * as Reply from "../Reply.ts"
 import type { Closed, Transport } from "../Transport.ts"
 import type * as compile from "./compile.ts"
 import * as decide from "./decide.ts"
+import { andThen, type Eager } from "./eager.ts"
 import * as Envelope from "./envelope.ts"
-import { andThen, type Eager, Exchange } from "./exchange.ts"
+import { Exchange } from "./exchange.ts"
 
 /** What one connection may ask of the server; see `Pipeline.Limits`. */
 export interface Limits {
@@ -35,11 +36,11 @@ interface Lane {
   waiting: Array<string | Uint8Array | Exchange> | undefined
 }
 
-/** A message whose handler has not ended yet. */
+/** A message that waits for something. */
 interface Running {
   readonly exchange: Exchange
   readonly lane: Lane
-  readonly fiber: Fiber.Fiber<string>
+  fiber: Fiber.Fiber<unknown, unknown>
   /** When it is interrupted, in milliseconds of the clock. */
   readonly deadline: number
   isTimedOut: boolean
@@ -96,7 +97,7 @@ export class Connection {
   #end(exit: Exit.Exit<Closed>): Effect.Effect<void> {
     this.#isClosed = true
     this.#onIdle?.()
-    const fibers: Array<Fiber.Fiber<unknown>> = Array.from(this.#running ?? [], ({ fiber }) => fiber)
+    const fibers: Array<Fiber.Fiber<unknown, unknown>> = Array.from(this.#running ?? [], ({ fiber }) => fiber)
     if (this.#watch !== undefined) fibers.push(this.#watch)
     const how = exit._tag === "Success" ? `with ${exit.value.code} ${exit.value.reason}`.trimEnd() : "by the server"
     return Fiber.interruptAll(fibers).pipe(
@@ -161,8 +162,8 @@ export class Connection {
     this.#fork(Effect.logError(`${subject} of "${this.consumer.consumer.name}" broke`, cause))
   }
 
-  #fork<A>(effect: Effect.Effect<A, never, unknown>): Fiber.Fiber<A> {
-    return Effect.runForkWith(this.#context)(effect as Effect.Effect<A>)
+  #fork<A, E>(effect: Effect.Effect<A, E, unknown>): Fiber.Fiber<A, E> {
+    return Effect.runForkWith(this.#context)(effect as Effect.Effect<A, E>)
   }
 
   #receive(frames: ReadonlyArray<string | Uint8Array>): void {
@@ -215,40 +216,47 @@ export class Connection {
 
   #start(lane: Lane, message: string | Uint8Array | Exchange): void {
     const exchange = message instanceof Exchange ? message : new Exchange(this, message)
-    let reply: Eager<string>
-    try {
-      reply = exchange.reply()
-    } catch (defect) {
-      reply = this.refuse(exchange.envelope, Reply.defect(Cause.die(defect)))
-    }
-    if (!Effect.isEffect(reply)) return this.#answer(reply)
     lane.running++
-    const fiber = this.#fork(reply)
-    const exit = fiber.pollUnsafe()
-    if (exit !== undefined) {
-      lane.running--
-      return this.#answer(this.#replyOf(exchange, exit))
+    this.#drive(lane, exchange, exchange.advance(), undefined)
+  }
+
+  /** Runs what an exchange waits for until it has its reply, or has to wait in earnest. */
+  #drive(lane: Lane, exchange: Exchange, reply: string | undefined, running: Running | undefined): void {
+    while (reply === undefined) {
+      const fiber = this.#fork(exchange.waitsFor!)
+      const exit = fiber.pollUnsafe()
+      if (exit === undefined) return this.#wait(lane, exchange, fiber, running)
+      reply = exchange.resume(exit)
     }
-    const timeout = exchange.endpoint?.timeout ?? Infinity
-    const deadline = timeout === Infinity ? Infinity : this.#now() + timeout
-    const running: Running = { exchange, lane, fiber, deadline, isTimedOut: false }
-    ;(this.#running ??= new Set()).add(running)
-    if (deadline < this.#wakesAt) this.#wakeAt(deadline)
-    fiber.addObserver((exit) => this.#finish(running, exit))
+    if (running !== undefined) this.#running?.delete(running)
+    lane.running--
+    this.#answer(reply)
   }
 
-  #finish(running: Running, exit: Exit.Exit<string>): void {
-    this.#running?.delete(running)
-    running.lane.running--
-    if (running.isTimedOut) this.#answered()
-    else this.#answer(this.#replyOf(running.exchange, exit))
-    this.#pump(running.lane)
+  #wait(lane: Lane, exchange: Exchange, fiber: Fiber.Fiber<unknown, unknown>, running: Running | undefined): void {
+    if (running === undefined) {
+      const timeout = exchange.endpoint?.timeout ?? this.consumer.timeout
+      const deadline = timeout === Infinity ? Infinity : this.#now() + timeout
+      running = { exchange, lane, fiber, deadline, isTimedOut: false }
+      ;(this.#running ??= new Set()).add(running)
+      if (deadline < this.#wakesAt) this.#wakeAt(deadline)
+    } else {
+      running.fiber = fiber
+    }
+    const waiting = running
+    fiber.addObserver((exit) => this.#resume(waiting, exit))
   }
 
-  /** A fiber that was interrupted from elsewhere has no reply of its own: the request must not stay without. */
-  #replyOf(exchange: Exchange, exit: Exit.Exit<string>): string {
-    if (exit._tag === "Success") return exit.value
-    return this.#isClosed ? "" : this.refuse(exchange.envelope, Reply.defect(exit.cause))
+  #resume(running: Running, exit: Exit.Exit<unknown, unknown>): void {
+    const { exchange, lane } = running
+    if (this.#isClosed || running.isTimedOut) {
+      this.#running?.delete(running)
+      lane.running--
+      this.#answered()
+    } else {
+      this.#drive(lane, exchange, exchange.resume(exit), running)
+    }
+    this.#pump(lane)
   }
 
   #answer(reply: string): void {
@@ -312,10 +320,11 @@ export class Connection {
 
   #timeOut(running: Running): void {
     const { endpoint, envelope } = running.exchange
+    const timeout = endpoint?.timeout ?? this.consumer.timeout
     running.isTimedOut = true
     this.#send(this.#refused(
       envelope,
-      new ChannelError.ActionTimeout({ message: `The action took longer than ${endpoint?.timeout} ms and was ended` })
+      new ChannelError.ActionTimeout({ message: `The action took longer than ${timeout} ms and was ended` })
     ))
     running.fiber.interruptUnsafe()
   }

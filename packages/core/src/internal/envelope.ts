@@ -51,7 +51,8 @@ export const read = (frame: string | Uint8Array): Envelope | Unreadable => {
 
 const readBody = (body: Readonly<Record<string, unknown>>): Envelope | Unreadable => {
   const { action, request_id: id, route = "" } = body
-  const requestId = typeof id === "string" || typeof id === "number" ? id : undefined
+  // JSON has numbers that are too large for a number, and cannot be said again.
+  const requestId = typeof id === "string" || (typeof id === "number" && Number.isFinite(id)) ? id : undefined
   if (typeof action === "string" && typeof route === "string") return { action, route, requestId, body }
   const echo = {
     action: typeof action === "string" ? action : null,
@@ -79,8 +80,17 @@ export const reservedKeys: ReadonlySet<string> = new Set(["action", "route", "da
 export const fields = (body: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
   Object.fromEntries(Object.entries(body).filter(([key]) => !reservedKeys.has(key)))
 
-/** Writes a reply, its keys in the protocol's order; `errors` and `data` are JSON already. */
-export const write = (echo: Echo, status: number, errors: string, data: string): string =>
-  `{"errors":${errors},"data":${data},"action":${echo.action === null ? "null" : JSON.stringify(echo.action)},"route":${
-    echo.route === "" ? "\"\"" : JSON.stringify(echo.route)
-  },"status":${status}${echo.requestId === undefined ? "" : `,"request_id":${JSON.stringify(echo.requestId)}`}}`
+/** Writes a reply, its keys in the protocol's order; `errors`, `data` and `action` are JSON already. */
+export const write = (
+  echo: Echo,
+  status: number,
+  errors: string,
+  data: string,
+  action = echo.action === null ? "null" : JSON.stringify(echo.action)
+): string => {
+  const route = echo.route === "" ? "\"\"" : JSON.stringify(echo.route)
+  const reply = `{"errors":${errors},"data":${data},"action":${action},"route":${route},"status":${status}`
+  const { requestId } = echo
+  if (requestId === undefined) return `${reply}}`
+  return `${reply},"request_id":${JSON.stringify(requestId)}}`
+}

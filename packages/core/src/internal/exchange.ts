@@ -1,10 +1,10 @@
 /**
- * One request and its reply. The stages stand in the order in which a request can be refused (design of the protocol):
- * envelope 400, consumer permission 403, route 404, route permission 403, action 405, action permission 403, payload 400,
- * object 404, object permission 403. Who may not ask learns nothing of what is there.
+ * One request and its reply. The stages stand in the order in which a request can be refused: envelope 400, consumer
+ * permission 403, route 404, route permission 403, action 405, action permission 403, payload 400, object 404, object
+ * permission 403. Who may not ask learns nothing of what is there.
  *
- * A stage is an effect only where something in it is: a request whose checks, schemas and handler answer at once never
- * starts a fiber.
+ * It is a machine that is driven from outside, not an effect: a request whose checks, schemas and handler answer at once
+ * never starts a fiber, and nothing is allocated for the stages it goes through.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -17,19 +17,9 @@ import type * as Permission from "../Permission.ts"
 import * as Query from "../Query.ts"
 import * as Reply from "../Reply.ts"
 import type * as compile from "./compile.ts"
+import type { Eager } from "./eager.ts"
 import * as Envelope from "./envelope.ts"
 import { failureOf } from "./failure.ts"
-
-/** A value, or an effect of one, to be run once. */
-export type Eager<A> = A | Effect.Effect<A, never, unknown>
-
-export const andThen = <A, B>(self: Eager<A>, f: (a: A) => Eager<B>): Eager<B> =>
-  Effect.isEffect(self)
-    ? Effect.flatMap(self, (a) => {
-      const b = f(a)
-      return Effect.isEffect(b) ? b : Effect.succeed(b)
-    })
-    : f(self)
 
 /** What an exchange needs of its connection. */
 export interface Context {
@@ -42,149 +32,277 @@ export interface Context {
   readonly refuse: (echo: Envelope.Echo, failure: Reply.Failure) => string
 }
 
+const Stage = {
+  Envelope: 0,
+  ConsumerPermission: 1,
+  Route: 2,
+  RoutePermission: 3,
+  Action: 4,
+  ActionPermission: 5,
+  Payload: 6,
+  Fields: 7,
+  Object: 8,
+  ObjectPermission: 9,
+  Handler: 10,
+  Success: 11,
+  /** The payload or the fields were refused: what is wrong with them is looked for. */
+  Problems: 12,
+  /** A declared error is encoded. */
+  Failure: 13
+} as const
+
+type Stage = (typeof Stage)[keyof typeof Stage]
+
+/** An effect that a stage waits for; its value is the stage's own matter. */
+type Work = Effect.Effect<unknown, unknown, unknown>
+
+const none: ReadonlyArray<Permission.Tree> = []
+
 /** One request and its reply. */
 export class Exchange {
   readonly envelope: Envelope.Envelope | Envelope.Unreadable
   /** The action of the request, `undefined` where there is none. */
   readonly endpoint: compile.Endpoint | undefined
+  /** What the exchange waits for, when {@link advance} or {@link resume} has not answered. */
+  waitsFor: Work | undefined = undefined
   readonly #context: Context
   readonly #request: MessageRequest
   readonly #route: compile.Route | undefined
   readonly #params: Readonly<Record<string, unknown>> | undefined
+  #stage: Stage = Stage.Envelope
+  /** The permissions of the stage, and which of them is next. */
+  #guards: ReadonlyArray<Permission.Tree> = none
+  #guard = 0
   /** What the permissions so far leave to the object. */
-  #residuals: Array<Permission.Tree> | undefined
+  #residuals: Array<Permission.Tree> | undefined = undefined
+  /** What the stage works on: the input of a decoder, the success of a handler. */
+  #value: unknown = undefined
+  #path: ReadonlyArray<string> = []
+  #reply: string | undefined = undefined
 
   constructor(context: Context, frame: string | Uint8Array) {
     this.#context = context
     this.envelope = Envelope.read(frame)
     this.#request = new MessageRequest(this.envelope, context.params)
     const match = "body" in this.envelope ? context.consumer.routes.find(this.#request.route) : undefined
-    if (match === undefined) return
-    this.#params = decodeParams(match.value.params, match.params, context.params)
-    if (this.#params === undefined) return
-    this.#route = match.value
-    this.endpoint = match.value.actions.get(this.#request.action)
+    const params = match === undefined ? undefined : decodeParams(match.value.params, match.params, context.params)
+    this.#params = params
+    this.#route = params === undefined ? undefined : match?.value
+    this.endpoint = this.#route?.actions.get(this.#request.action)
   }
 
-  /** Goes through the stages, and answers with the reply. To be called once. */
-  reply(): Eager<string> {
-    if ("problem" in this.envelope) return this.#refuse(this.envelope.problem)
-    return this.#permitted(this.#context.consumer.guards, () => this.#atRoute())
-  }
-
-  #atRoute(): Eager<string> {
-    if (this.#route === undefined) {
-      return this.#refuse(new ChannelError.RouteNotFound({ message: `There is no route "${this.#request.route}"` }))
-    }
-    this.#request.params = this.#params!
-    return this.#permitted(this.#route.guards, () => this.#atAction())
-  }
-
-  #atAction(): Eager<string> {
-    const { endpoint } = this
-    if (endpoint === undefined) {
-      return this.#refuse(
-        new ChannelError.ActionNotFound({ message: `There is no action "${this.#request.action}" here` })
-      )
-    }
-    return this.#permitted(endpoint.guards, () => this.#atPayload(endpoint))
-  }
-
-  #atPayload(endpoint: compile.Endpoint): Eager<string> {
-    const { body } = this.envelope as Envelope.Envelope
-    return this.#decoded(endpoint.decodePayload, body["data"], ["data"], (payload) => {
-      this.#request.payload = payload
-      const fields = endpoint.decodeFields === undefined ? undefined : Envelope.fields(body)
-      return this.#decoded(endpoint.decodeFields, fields, [], (fields) => {
-        this.#request.fields = fields
-        return endpoint.load === undefined ? this.#atHandler(endpoint) : this.#atObject(endpoint, endpoint.load)
-      })
-    })
-  }
-
-  #atObject(endpoint: compile.Endpoint, load: compile.Run): Eager<string> {
-    return settled(load, this.#request, (exit) => {
-      if (exit._tag === "Failure") return this.#failed(exit.cause, endpoint)
-      this.#request.object = exit.value
-      this.#request.phase = "object"
-      const residuals = this.#residuals ?? []
-      this.#residuals = undefined
-      return this.#permitted(residuals, () => this.#atHandler(endpoint))
-    })
-  }
-
-  #atHandler(endpoint: compile.Endpoint): Eager<string> {
-    // Nothing is left that could still decide them.
-    if (this.#residuals !== undefined) return this.#denied(Decision.undecided)
-    return settled(endpoint.run, this.#request, (exit) => {
-      if (exit._tag === "Failure") return this.#failed(exit.cause, endpoint)
-      if (endpoint.encodeSuccess === undefined) return this.#succeed(endpoint, null)
-      return settled(
-        endpoint.encodeSuccess,
-        exit.value,
-        (encoded) => encoded._tag === "Success" ? this.#succeed(endpoint, encoded.value) : this.#failed(encoded.cause)
-      )
-    })
-  }
-
-  #succeed(endpoint: compile.Endpoint, data: unknown): Eager<string> {
-    let json: string | undefined
-    try {
-      json = JSON.stringify(data)
-    } catch (defect) {
-      return this.#failed(Cause.die(defect))
-    }
-    return Envelope.write(this.envelope, endpoint.status, "[]", json ?? "null")
-  }
-
-  /** Goes on when all of these permissions allow; what is pending waits for the object. */
-  #permitted(guards: ReadonlyArray<Permission.Tree>, next: () => Eager<string>, from = 0): Eager<string> {
-    for (let i = from; i < guards.length; i++) {
-      const decision = this.#context.decide(guards[i]!, this.#request as Permission.Facts)
-      if (Effect.isEffect(decision)) {
-        return andThen(
-          decision,
-          (decision) => this.#isOpen(decision) ? this.#permitted(guards, next, i + 1) : this.#denied(decision)
-        )
+  /** Goes on until there is a reply, or something to wait for: then it answers `undefined`. */
+  advance(): string | undefined {
+    while (this.#reply === undefined) {
+      const work = this.#enter()
+      if (work === undefined) continue
+      if (!Exit.isExit(work)) {
+        this.waitsFor = work
+        return undefined
       }
-      if (!this.#isOpen(decision)) return this.#denied(decision)
+      this.#leave(work)
     }
-    return next()
+    return this.#reply
   }
 
-  #isOpen(
-    decision: Decision.Decision<Permission.Tree>
-  ): decision is Decision.Allow | Decision.Pending<Permission.Tree> {
-    if (decision._tag === "Pending") (this.#residuals ??= []).push(decision.residual)
-    return decision._tag === "Allow" || decision._tag === "Pending"
+  /** Goes on with the exit of what it waited for. */
+  resume(exit: Exit.Exit<unknown, unknown>): string | undefined {
+    this.waitsFor = undefined
+    this.#leave(exit)
+    return this.advance()
   }
 
-  #denied(decision: Decision.Deny | Decision.Failed): Eager<string> {
-    return decision._tag === "Failed" ? this.#failed(decision.cause) : this.#refuse(deniedBy(decision.denial))
+  /** Does what the stage does, and goes to the next one; answers with what the stage has to wait for first, if anything. */
+  #enter(): Work | undefined {
+    switch (this.#stage) {
+      case Stage.Envelope:
+        if ("problem" in this.envelope) return this.#refuse(this.envelope.problem)
+        return this.#toGuards(Stage.ConsumerPermission, this.#context.consumer.guards)
+      case Stage.Route:
+        if (this.#route === undefined) {
+          return this.#refuse(new ChannelError.RouteNotFound({ message: `There is no route "${this.#request.route}"` }))
+        }
+        this.#request.params = this.#params!
+        return this.#toGuards(Stage.RoutePermission, this.#route.guards)
+      case Stage.Action:
+        if (this.endpoint === undefined) {
+          return this.#refuse(
+            new ChannelError.ActionNotFound({ message: `There is no action "${this.#request.action}" here` })
+          )
+        }
+        return this.#toGuards(Stage.ActionPermission, this.endpoint.guards)
+      case Stage.ConsumerPermission:
+      case Stage.RoutePermission:
+      case Stage.ActionPermission:
+      case Stage.ObjectPermission:
+        return this.#decide()
+      case Stage.Payload:
+        return this.#decode(this.endpoint!.decodePayload, (this.envelope as Envelope.Envelope).body["data"], atData)
+      case Stage.Fields: {
+        const { decodeFields } = this.endpoint!
+        const fields = decodeFields === undefined ? undefined : Envelope.fields((this.envelope as Envelope.Envelope).body)
+        return this.#decode(decodeFields, fields, atTop)
+      }
+      case Stage.Problems: {
+        const decode = this.#path === atData ? this.endpoint!.decodePayload : this.endpoint!.decodeFields
+        return attempt(decode!, this.#value, allErrors)
+      }
+      case Stage.Object: {
+        const { load } = this.endpoint!
+        if (load !== undefined) return attempt(load, this.#request)
+        // No object will come that could still decide them.
+        if (this.#residuals !== undefined) return this.#refuse(deniedBy(Decision.undecided.denial))
+        return this.#to(Stage.Handler)
+      }
+      case Stage.Handler:
+        return attempt(this.endpoint!.run, this.#request)
+      case Stage.Success: {
+        const { encodeSuccess } = this.endpoint!
+        return encodeSuccess === undefined ? this.#succeed(null) : attempt(encodeSuccess, this.#value)
+      }
+      case Stage.Failure:
+        return this.#value as Work
+    }
   }
 
-  #decoded(
-    decode: compile.Decode | undefined,
-    input: unknown,
-    path: ReadonlyArray<string>,
-    next: (value: unknown) => Eager<string>
-  ): Eager<string> {
-    if (decode === undefined) return next(undefined)
-    return settled(decode, input, (exit) => {
-      if (exit._tag === "Success") return next(exit.value)
-      const problems = problemsOf(exit.cause, path)
-      return problems === undefined
-        ? this.#failed(exit.cause)
-        : this.#refuse(new ChannelError.InvalidPayload({ problems }))
-    })
+  /** Goes on with what the stage waited for. */
+  #leave(exit: Exit.Exit<unknown, unknown>): void {
+    if (exit._tag === "Failure") {
+      if (this.#stage === Stage.Payload || this.#stage === Stage.Fields) {
+        // To look for all the problems takes longer than to look for one: it is done where there is one.
+        this.#to(Stage.Problems)
+      } else if (this.#stage === Stage.Problems) {
+        const problems = problemsOf(exit.cause, this.#path)
+        if (problems === undefined) this.#fail(exit.cause)
+        else this.#refuse(new ChannelError.InvalidPayload({ problems }))
+      } else {
+        this.#fail(exit.cause)
+      }
+      return
+    }
+    switch (this.#stage) {
+      case Stage.ConsumerPermission:
+      case Stage.RoutePermission:
+      case Stage.ActionPermission:
+      case Stage.ObjectPermission:
+        this.#judge(exit.value as Decision.Decision<Permission.Tree>)
+        break
+      case Stage.Problems:
+        this.#decoded(exit.value, this.#path === atData ? Stage.Payload : Stage.Fields)
+        break
+      case Stage.Payload:
+      case Stage.Fields:
+        this.#decoded(exit.value, this.#stage)
+        break
+      case Stage.Object:
+        this.#request.object = exit.value
+        this.#request.phase = "object"
+        this.#toGuards(Stage.ObjectPermission, this.#residuals ?? none)
+        this.#residuals = undefined
+        break
+      case Stage.Handler:
+        this.#value = exit.value
+        this.#to(Stage.Success)
+        break
+      case Stage.Success:
+        this.#succeed(exit.value)
+        break
+      case Stage.Failure:
+        this.#reply = this.#context.refuse(this.envelope, exit.value as Reply.Failure)
+    }
   }
 
-  #refuse(error: ChannelError.ChannelError): string {
-    return this.#context.refuse(this.envelope, Reply.refused(error))
+  #to(stage: Stage): undefined {
+    this.#stage = stage
+    return undefined
   }
 
-  #failed(cause: Cause.Cause<unknown>, endpoint?: compile.Endpoint): Eager<string> {
-    return andThen(failureOf(cause, endpoint?.errors), (failure) => this.#context.refuse(this.envelope, failure))
+  #toGuards(stage: Stage, guards: ReadonlyArray<Permission.Tree>): undefined {
+    this.#guards = guards
+    this.#guard = 0
+    this.#stage = stage
+    return undefined
+  }
+
+  /** Decides the permissions of the stage. When all of them allow, the next stage follows; what is pending waits. */
+  #decide(): Work | undefined {
+    while (this.#guard < this.#guards.length) {
+      const decision = this.#context.decide(this.#guards[this.#guard]!, this.#request as Permission.Facts)
+      if (Effect.isEffect(decision)) return decision
+      if (!this.#judge(decision)) return undefined
+    }
+    return this.#to((this.#stage + 1) as Stage)
+  }
+
+  /** Whether the request may go on, as far as this decision goes. */
+  #judge(decision: Decision.Decision<Permission.Tree>): boolean {
+    this.#guard++
+    switch (decision._tag) {
+      case "Allow":
+        return true
+      case "Pending":
+        ;(this.#residuals ??= []).push(decision.residual)
+        return true
+      case "Deny":
+        this.#refuse(deniedBy(decision.denial))
+        return false
+      case "Failed":
+        this.#fail(decision.cause)
+        return false
+    }
+  }
+
+  #decode(decode: compile.Decode | undefined, input: unknown, path: ReadonlyArray<string>): Work | undefined {
+    if (decode === undefined) return this.#to((this.#stage + 1) as Stage)
+    this.#value = input
+    this.#path = path
+    return attempt(decode, input)
+  }
+
+  #decoded(value: unknown, stage: typeof Stage.Payload | typeof Stage.Fields): void {
+    if (stage === Stage.Payload) this.#request.payload = value
+    else this.#request.fields = value
+    this.#to((stage + 1) as Stage)
+  }
+
+  #succeed(data: unknown): undefined {
+    const endpoint = this.endpoint!
+    try {
+      this.#reply = Envelope.write(this.envelope, endpoint.status, "[]", JSON.stringify(data) ?? "null", endpoint.json)
+    } catch (defect) {
+      this.#fail(Cause.die(defect))
+    }
+    return undefined
+  }
+
+  #refuse(error: ChannelError.ChannelError): undefined {
+    this.#reply = this.#context.refuse(this.envelope, Reply.refused(error))
+    return undefined
+  }
+
+  #fail(cause: Cause.Cause<unknown>): undefined {
+    // The declared errors are those of the handler, and of what loads the object.
+    const isHandler = this.#stage === Stage.Handler || this.#stage === Stage.Object
+    const failure = failureOf(cause, isHandler ? this.endpoint?.errors : undefined)
+    if (Effect.isEffect(failure)) {
+      this.#value = failure
+      return this.#to(Stage.Failure)
+    }
+    this.#reply = this.#context.refuse(this.envelope, failure)
+    return undefined
+  }
+}
+
+const atData: ReadonlyArray<string> = ["data"]
+const atTop: ReadonlyArray<string> = []
+const allErrors = { errors: "all" } as const
+
+/** Calls a function of the application. What it throws is a defect. */
+const attempt = <Args extends ReadonlyArray<unknown>>(f: (...args: Args) => Work, ...args: Args): Work => {
+  try {
+    return f(...args)
+  } catch (defect) {
+    return Exit.die(defect)
   }
 }
 
@@ -238,21 +356,6 @@ export const deniedBy = (denial: Decision.Denial): ChannelError.PermissionDenied
     message: (denial.private ? undefined : denial.reason) ?? "You do not have permission to perform this action",
     code: (denial.private ? undefined : denial.code) ?? "permission_denied"
   })
-
-/** Calls a function of the application and goes on with its exit, at once where it has one. What it throws is a defect. */
-const settled = <A, B, C>(
-  f: (a: A) => Effect.Effect<B, unknown, unknown>,
-  a: A,
-  next: (exit: Exit.Exit<B, unknown>) => Eager<C>
-): Eager<C> => {
-  let effect: Effect.Effect<B, unknown, unknown>
-  try {
-    effect = f(a)
-  } catch (defect) {
-    effect = Exit.die(defect)
-  }
-  return Exit.isExit(effect) ? next(effect as Exit.Exit<B, unknown>) : andThen(Effect.exit(effect), next)
-}
 
 /** So many problems of one payload are told; a hostile one may have as many as it has bytes. */
 const maxProblems = 32

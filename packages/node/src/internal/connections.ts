@@ -15,7 +15,7 @@ import type { Socket } from "node:net"
 import { WebSocketServer } from "ws"
 import * as Http from "./http.ts"
 import * as Origin from "./origin.ts"
-import { ChannelSocket, WsTransport } from "./transport.ts"
+import { WsTransport } from "./transport.ts"
 
 /** How connections are served, see `NodeChannels.Options`. */
 export interface Options {
@@ -76,7 +76,6 @@ export class Connections {
       clientTracking: false,
       maxPayload: options.maxFrame,
       perMessageDeflate: options.compression,
-      WebSocket: ChannelSocket,
       closeTimeout
     }
     this.#wss = new WebSocketServer(settings)
@@ -145,7 +144,7 @@ export class Connections {
       this.#wss.handleUpgrade(request, socket, head, (ws) => {
         isUpgraded = true
         socket.off("error", ignore)
-        this.#start(session, new WsTransport(ws as ChannelSocket, socket))
+        this.#start(session, new WsTransport(ws, socket))
       })
       return isUpgraded ? Effect.void : session.abandon
     })

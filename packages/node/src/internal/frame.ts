@@ -1,11 +1,8 @@
 /**
  * Encodes text frames as a server sends them (RFC 6455, 5.2): unmasked, one frame a message.
  */
-import { Buffer } from "node:buffer"
 import type { SharedFrame } from "@effect-channels/core/Transport"
-
-/** The most bytes that a frame has besides its text. */
-const maxHead = 10
+import { Buffer } from "node:buffer"
 
 const headLength = (payload: number): number => payload < 126 ? 2 : payload < 65536 ? 4 : 10
 
@@ -26,35 +23,37 @@ const writeHead = (target: Buffer, at: number, payload: number): number => {
   return at + 10
 }
 
+const writeText = (target: Buffer, at: number, text: string, length: number): number => {
+  const start = writeHead(target, at, length)
+  // As many bytes as characters: it is all ASCII, which the shorter way is good for.
+  return start + target.write(text, start, length, length === text.length ? "latin1" : "utf8")
+}
+
 /** The frame of a text. */
-export const encode = (text: string): Buffer => encodeAll([text], maxHead + Buffer.byteLength(text))
+export const encode = (text: string): Buffer => {
+  const length = Buffer.byteLength(text)
+  const target = Buffer.allocUnsafe(headLength(length) + length)
+  writeText(target, 0, text, length)
+  return target
+}
 
 /** The frame of a text for many connections, made once. */
 export const encodeShared = (frame: SharedFrame): Buffer => frame.encoded("ws", encode)
 
-/** An upper bound of the bytes that a text takes, without looking at it. */
-export const bound = (text: string): number => maxHead + text.length * 3
-
-/** The frames of several messages, one after the other, in one buffer; `size` is at least as many bytes as they take. */
-export const encodeAll = (messages: ReadonlyArray<string | Buffer>, size: number): Buffer => {
+/** The frames of several messages, one after the other, in one buffer. */
+export const encodeAll = (messages: ReadonlyArray<string | Buffer>): Buffer => {
+  const lengths: Array<number> = []
+  let size = 0
+  for (const message of messages) {
+    const length = typeof message === "string" ? Buffer.byteLength(message) : message.length
+    lengths.push(length)
+    size += typeof message === "string" ? headLength(length) + length : length
+  }
   const target = Buffer.allocUnsafe(size)
   let at = 0
-  for (const message of messages) {
-    if (typeof message !== "string") {
-      at += message.copy(target, at)
-      continue
-    }
-    const length = Buffer.byteLength(message)
-    const start = writeHead(target, at, length)
-    // As many bytes as characters: it is all ASCII, which the shorter way is good for.
-    at = start + target.write(message, start, length, length === message.length ? "latin1" : "utf8")
+  for (let i = 0; i < messages.length; i++) {
+    const message = messages[i]!
+    at = typeof message === "string" ? writeText(target, at, message, lengths[i]!) : at + message.copy(target, at)
   }
-  return at === size ? target : target.subarray(0, at)
-}
-
-/** The bytes that a message takes as a frame. */
-export const sizeOf = (message: string | Buffer): number => {
-  if (typeof message !== "string") return message.length
-  const length = Buffer.byteLength(message)
-  return headLength(length) + length
+  return target
 }

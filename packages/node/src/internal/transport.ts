@@ -9,17 +9,12 @@ import type { Closed, SharedFrame, Transport } from "@effect-channels/core/Trans
 import * as Effect from "effect/Effect"
 import { Buffer } from "node:buffer"
 import type { Socket } from "node:net"
-import { WebSocket } from "ws"
+import type { WebSocket } from "ws"
 import * as Frame from "./frame.ts"
-
-/** A WebSocket that knows its transport, so that all of them share their listeners. */
-export class ChannelSocket extends WebSocket {
-  transport: WsTransport | undefined = undefined
-}
 
 /** The transport of one WebSocket. */
 export class WsTransport implements Transport {
-  readonly #ws: ChannelSocket
+  readonly #ws: WebSocket
   readonly #socket: Socket
   readonly #isCompressed: boolean
   #receive: ((frames: ReadonlyArray<string | Uint8Array>) => void) | undefined
@@ -32,12 +27,17 @@ export class WsTransport implements Transport {
   #isAlive = true
   #lastUnsent = 0
 
-  constructor(ws: ChannelSocket, socket: Socket) {
+  constructor(ws: WebSocket, socket: Socket) {
     this.#ws = ws
     this.#socket = socket
     this.#isCompressed = ws.extensions.includes("permessage-deflate")
-    ws.transport = this
+    carry(ws, this)
     ws.on("message", onMessage)
+    if (!this.#isCompressed) {
+      // It comes after the listener of `ws`, which then has emitted all the frames of the read.
+      carry(socket, this)
+      socket.on("data", onData)
+    }
     ws.on("pong", onPong)
     ws.on("error", onError)
   }
@@ -45,6 +45,7 @@ export class WsTransport implements Transport {
   run(receive: (frames: ReadonlyArray<string | Uint8Array>) => void): Effect.Effect<Closed> {
     return Effect.callback<Closed>((resume) => {
       const onClose = (code: number, reason: Buffer) => {
+        this.read()
         this.#isClosing = true
         resume(Effect.succeed({ code, reason: reason.toString() }))
       }
@@ -61,7 +62,7 @@ export class WsTransport implements Transport {
     if (this.#isCompressed) return this.#ws.send(typeof frame === "string" ? frame : frame.text)
     const message = typeof frame === "string" ? frame : Frame.encodeShared(frame)
     this.#outbox.push(message)
-    this.#outboxSize += Frame.sizeOf(message)
+    this.#outboxSize += message.length
     if (this.#isReading || this.#isFlushing) return
     this.#isFlushing = true
     setImmediate(flush, this)
@@ -127,8 +128,7 @@ export class WsTransport implements Transport {
   onMessage(data: Buffer, isBinary: boolean): void {
     this.#isAlive = true
     this.#inbox.push(isBinary ? data : data.toString())
-    // `ws` emits the frames of one read one after the other: the tick ends when it is through.
-    if (this.#inbox.length === 1) process.nextTick(read, this)
+    if (this.#isCompressed && this.#inbox.length === 1) process.nextTick(read, this)
   }
 
   /** @internal */
@@ -159,23 +159,37 @@ export class WsTransport implements Transport {
   #flush(): void {
     if (this.#outbox.length === 0) return
     const messages = this.#outbox
-    const size = this.#outboxSize
     this.#outbox = []
     this.#outboxSize = 0
     if (this.#isClosing || this.#socket.destroyed) return
     const only = messages[0]!
-    this.#socket.write(messages.length === 1 && typeof only !== "string" ? only : Frame.encodeAll(messages, size))
+    this.#socket.write(
+      messages.length > 1 ? Frame.encodeAll(messages) : typeof only === "string" ? Frame.encode(only) : only
+    )
   }
 }
 
 const noBytes = Buffer.alloc(0)
 
+/** What listeners find their transport by, so that all connections share them. */
+const carried = Symbol("effect-channels/transport")
+
+const carry = (emitter: object, transport: WsTransport): void => {
+  Object.defineProperty(emitter, carried, { value: transport })
+}
+
+const of = (emitter: object): WsTransport => (emitter as { readonly [carried]: WsTransport })[carried]
+
 function onMessage(this: WebSocket, data: unknown, isBinary: boolean): void {
-  (this as ChannelSocket).transport?.onMessage(data as Buffer, isBinary)
+  of(this).onMessage(data as Buffer, isBinary)
+}
+
+function onData(this: Socket): void {
+  of(this).read()
 }
 
 function onPong(this: WebSocket): void {
-  (this as ChannelSocket).transport?.onPong()
+  of(this).onPong()
 }
 
 /** A client that breaks the protocol, or a broken network: `close` tells with which code, there is nothing more to say. */

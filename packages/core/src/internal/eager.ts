@@ -1,0 +1,17 @@
+/**
+ * Values that are there at once in most cases, and effects of them in the others: the message path stays out of the fiber as
+ * long as it can.
+ */
+import * as Effect from "effect/Effect"
+
+/** A value, or an effect of one, to be run once. */
+export type Eager<A> = A | Effect.Effect<A, never, unknown>
+
+/** Goes on with the value, at once if it is there. */
+export const andThen = <A, B>(self: Eager<A>, f: (a: A) => Eager<B>): Eager<B> =>
+  Effect.isEffect(self)
+    ? Effect.flatMap(self, (a) => {
+      const b = f(a)
+      return Effect.isEffect(b) ? b : Effect.succeed(b)
+    })
+    : f(self)
