@@ -7,11 +7,13 @@ import * as Schema from "effect/Schema"
 
 // --- Who ------------------------------------------------------------------------------------------------------------
 
-/** The user behind a connection. How a handshake becomes one is the server's business: see authentication.ts. */
-export class CurrentUser extends Authentication.Service<CurrentUser, {
+export interface User {
   readonly name: string
   readonly admin: boolean
-}>()("quickstart/CurrentUser") {}
+}
+
+/** The user behind a connection. How a handshake becomes one is the server's business: see authentication.ts. */
+export class CurrentUser extends Authentication.Service<CurrentUser, User>()("quickstart/CurrentUser") {}
 
 // --- What -----------------------------------------------------------------------------------------------------------
 
@@ -34,21 +36,19 @@ const Text = Schema.NonEmptyString.check(Schema.isMaxLength(280))
 
 // --- Who may --------------------------------------------------------------------------------------------------------
 
-// A check says by its constructor when it can be decided. Of the connection: once, before the first message.
+// A check says by its constructor when it can be decided. One of the connection: once per connection. `CurrentUser.use`
+// fails where there is no user: then the check is neither true nor false, and the answer is that error (403).
 const isAuthenticated = Permission.isAuthenticated(CurrentUser)
-const isAdmin = Permission.connection("isAdmin", CurrentUser.use((user) => user.admin), {
-  reason: "You are no admin",
-  code: "not_admin"
-})
+const isAdmin = Permission.connection("isAdmin", CurrentUser.use((user) => user.admin))
 
-// Of an object: after it is loaded, before the handler runs. Reason and code are what the client reads.
+// One of an object: after it is loaded, before the handler runs. Reason and code are what the client reads.
 const isOwner = Permission.object<Note>()(
   "isOwner",
   ({ object }) => CurrentUser.use((user) => user.name === object.owner),
   { reason: "Only its owner may edit a note", code: "not_owner" }
 )
 
-/** For an admin this is decided when the first message comes; for everybody else it has to wait for the note. */
+/** What can be decided early is: anonymous clients are denied and admins allowed before any note is loaded. */
 export const mayEdit = Permission.and(isAuthenticated, Permission.or(isAdmin, isOwner))
 
 // --- The API --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,51 @@
+/**
+ * The board and its page, on one port. Run it with `npm start`; `PORT` says where, 8000 by default.
+ */
+import { NodeChannels } from "@effect-channels/node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Config from "effect/Config"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServer from "effect/http/HttpServer"
+import * as Layer from "effect/Layer"
+import { createServer } from "node:http"
+import { AuthenticationLive, Tokens } from "./authentication.ts"
+import { Board } from "./contract.ts"
+import { BoardLive } from "./handlers.ts"
+import { routes } from "./http.ts"
+import { Notes } from "./notes.ts"
+
+/** The HTTP server that both sides share. */
+const ServerLive = Layer.unwrap(Effect.gen(function*() {
+  const port = yield* Config.Int("PORT").pipe(Config.withDefault(8000))
+  // When the server stops, browsers' spare connections need not be waited for.
+  return NodeChannels.layerServer(createServer, { port, gracefulShutdownTimeout: "500 millis" })
+}))
+
+/** Upgrade requests for the path of the board are the board's; everything else is for the routes. */
+const Sides = Layer.mergeAll(
+  NodeChannels.serve(Board),
+  HttpRouter.serve(routes, { disableListenLog: true })
+)
+
+const Welcome = Layer.effectDiscard(Effect.gen(function*() {
+  const { address } = yield* HttpServer.HttpServer
+  if ("port" in address) yield* Console.log(`Open http://localhost:${address.port}/ in a browser`)
+}))
+
+const Main = Welcome.pipe(
+  Layer.provideMerge(Sides),
+  Layer.provide(BoardLive),
+  Layer.provide(AuthenticationLive),
+  Layer.provide([Tokens.layer, Notes.layer, ServerLive])
+)
+
+Layer.launch(Main).pipe(
+  Effect.catchTag("ServeError", ({ cause }) =>
+    Effect.andThen(
+      Console.error(`${cause}\nThe port cannot be had. Choose another one: PORT=8001 npm start`),
+      Effect.sync(() => process.exitCode = 1)
+    )),
+  NodeRuntime.runMain
+)
