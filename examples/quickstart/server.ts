@@ -19,8 +19,7 @@ import { Notes } from "./notes.ts"
 /** The HTTP server that both sides share. */
 const ServerLive = Layer.unwrap(Effect.gen(function*() {
   const port = yield* Config.Int("PORT").pipe(Config.withDefault(8000))
-  // When the server stops, browsers' spare connections need not be waited for.
-  return NodeChannels.layerServer(createServer, { port, gracefulShutdownTimeout: "500 millis" })
+  return NodeChannels.layerServer(createServer, { port })
 }))
 
 /** Upgrade requests for the path of the board are the board's; everything else is for the routes. */

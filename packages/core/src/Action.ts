@@ -138,7 +138,8 @@ export const isAction = (u: unknown): u is Any => Predicate.hasProperty(u, TypeI
 /**
  * Makes an action.
  *
- * - `payload`: schema, or fields of a struct, of the request's `data`; without it `data` is ignored.
+ * - `payload`: schema, or fields of a struct, of the request's `data`; without it `data` is ignored. It may be left out
+ *   where the schema is optional (`Schema.optionalKey`), or has a default (`Schema.withDecodingDefaultKey`).
  * - `fields`: schema, or fields of a struct, of the request's other top-level keys; without it they are ignored.
  * - `success`: schema of the reply's `data`, `null` without it. `status`: its status, 200 by default.
  * - `error`: schema or schemas of the errors that its handler may fail with, each with the annotation `httpApiStatus`,

@@ -116,31 +116,41 @@ export interface Request<out Payload = unknown, out Params = unknown, out Fields
  */
 export type Endpoints<Members, Path extends string, Params> = Members extends
   Action.Action<infer N, infer P, infer F, infer S, infer E, infer O, infer _Needs, infer _R>
-  ? Endpoint<Path, N, Request<P["Type"], Simplify<Params>, F["Type"]>, O, S["Type"], E["Type"]>
+  ? Endpoint<Path, N, Request<PayloadOf<P>, Simplify<Params>, F["Type"]>, O, S["Type"], E["Type"]>
   : Members extends Route.Route<infer Tail, infer Own, infer Inner, infer _Needs, infer _R>
     ? Endpoints<Inner, `${Path}${Tail}`, Params & Own>
   : never
 
+/** An optional payload may be left out. */
+type PayloadOf<P extends Schema.Constraint> = P extends { readonly "~type.optionality": "optional" }
+  ? P["Type"] | undefined
+  : P["Type"]
+
 type Simplify<A> = { readonly [K in keyof A]: A[K] }
 
 /** The endpoints whose permissions look at something that is not there, in words. */
-type Unpermitted<Members, Path extends string, Params, Needs> = Members extends
+type Unpermitted<Members, Path extends string, Params, Needs, Outer, OuterNeeds> = Members extends
   Action.Action<infer N, infer P, infer _F, infer _S, infer _E, infer O, infer Own, infer _R>
-  ? [{ readonly action: string; readonly params: Simplify<Params>; readonly payload: P["Type"] } & O] extends
-    [Needs & Own] ? never
+  ? [Facts<P, O, Params>, Facts<P, O, Outer>] extends [Needs & Own, OuterNeeds] ? never
   : `The permission of action "${N}" in route "${Path}" looks at an object, payload or params which are not there`
   : Members extends Route.Route<infer Tail, infer Own, infer Inner, infer Needs2, infer _R>
-    ? Unpermitted<Inner, `${Path}${Tail}`, Params & Own, Needs & Needs2>
+    ? Unpermitted<Inner, `${Path}${Tail}`, Params & Own, Needs & Needs2, Outer, OuterNeeds>
   : never
 
+type Facts<P extends Schema.Constraint, O, Params> =
+  & { readonly action: string; readonly params: Simplify<Params>; readonly payload: PayloadOf<P> }
+  & O
+
 /**
- * A consumer of which every permission finds what it looks at.
+ * A consumer of which every permission finds what it looks at. The consumer's own is decided before a route is matched: it
+ * finds the params of the consumer's path only.
  *
  * @category models
  * @since 0.1.0
  */
-export type Permitted<Members, Params, Needs> = [Unpermitted<Members, "", Params, Needs>] extends [never] ? unknown
-  : { readonly "not permitted": Unpermitted<Members, "", Params, Needs> }
+export type Permitted<Members, Params, Needs> = [Unpermitted<Members, "", Params, unknown, Params, Needs>] extends [never]
+  ? unknown
+  : { readonly "not permitted": Unpermitted<Members, "", Params, unknown, Params, Needs> }
 
 type Find<Missing, Path, Name> = Extract<Missing, { readonly route: Path; readonly name: Name }>
 
@@ -151,10 +161,12 @@ type Find<Missing, Path, Name> = Extract<Missing, { readonly route: Path; readon
  * @category models
  * @since 0.1.0
  */
-export type HandlerOf<E extends AnyEndpoint, R, RObject> = E["subject"] extends { readonly object: infer O } ? {
-    readonly object: (request: E["request"]) => Effect.Effect<O, E["error"] | ChannelError.NotAuthenticated, RObject>
+export type HandlerOf<E extends AnyEndpoint, R, RObject> = E["subject"] extends { readonly object: unknown } ? {
+    readonly object: (
+      request: E["request"]
+    ) => Effect.Effect<E["subject"]["object"], E["error"] | ChannelError.NotAuthenticated, RObject>
     readonly run: (
-      request: E["request"] & { readonly object: O }
+      request: E["request"] & E["subject"]
     ) => Effect.Effect<E["success"], E["error"] | ChannelError.NotAuthenticated, R>
   }
   : (request: E["request"]) => Effect.Effect<E["success"], E["error"] | ChannelError.NotAuthenticated, R>
@@ -283,6 +295,18 @@ export const handle: {
   }
 
 /**
+ * Handlers of which none is missing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Complete<Missing> = [Missing] extends [never] ? unknown : { readonly "missing handlers": Names<Missing> }
+
+type Names<Missing> = Missing extends Endpoint<infer Path, infer Name, infer _R, infer _S, infer _A, infer _E>
+  ? Path extends "" ? `action "${Name}"` : `action "${Name}" of route "${Path}"`
+  : never
+
+/**
  * The layer of a consumer with all of its handlers. What handlers, permissions and schemas need is needed by the layer;
  * the identity becomes its `Authenticator`.
  *
@@ -293,8 +317,8 @@ export const handle: {
  * @category layers
  * @since 0.1.0
  */
-export const toLayer = <Name extends string, R>(
-  self: Handlers<Name, never, R>
+export const toLayer = <Name extends string, Missing, R>(
+  self: Handlers<Name, Missing, R> & Complete<Missing>
 ): Layer.Layer<Live<Name>, DefinitionError, Requirements<R>> =>
   Layer.effect(
     Live(self.consumer.name as Name),

@@ -14,7 +14,7 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type { Inspectable } from "effect/Inspectable"
@@ -87,7 +87,23 @@ export interface Check {
  * @category models
  * @since 0.1.0
  */
-export type Answer<E, R> = boolean | Effect.Effect<boolean, E, R>
+export type Answer<E = unknown, R = unknown> = boolean | Effect.Effect<boolean, E, R>
+
+/**
+ * How an answer can fail.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AnswerError<A> = A extends Effect.Effect<infer _B, infer E, infer _R> ? E : never
+
+/**
+ * What an answer needs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AnswerServices<A> = A extends Effect.Effect<infer _B, infer _E, infer R> ? R : never
 
 /**
  * What the client learns when a check denies.
@@ -163,7 +179,7 @@ const make = <Facts, E, R>(tree: Tree): Permission<Facts, E, R> => Value.make(pr
 const check = <Facts, E, R>(
   phase: Decision.Phase,
   name: string,
-  evaluate: (facts: never) => Answer<E, R>,
+  evaluate: (facts: never) => Answer,
   options: CheckOptions | undefined
 ): Permission<Facts, E, R> =>
   make<Facts, E, R>({
@@ -207,18 +223,18 @@ export const isPermission = (u: unknown): u is Permission<never, unknown, unknow
  */
 export const connection: {
   <E, R>(name: string, answer: Effect.Effect<boolean, E, R>, options?: CheckOptions): Permission<unknown, E, R>
-  <E = never, R = never>(
+  <A extends Answer>(
     name: string,
-    answer: (scope: ConnectionScope["Service"]) => Answer<E, R>,
+    answer: (scope: ConnectionScope["Service"]) => A,
     options?: CheckOptions
-  ): Permission<unknown, E, R | ConnectionScope>
+  ): Permission<unknown, AnswerError<A>, AnswerServices<A> | ConnectionScope>
 } = <E, R>(
   name: string,
   answer: Effect.Effect<boolean, E, R> | ((scope: ConnectionScope["Service"]) => Answer<E, R>),
   options?: CheckOptions
 ): Permission<unknown, E, R | ConnectionScope> => {
   if (Effect.isEffect(answer)) return check("connection", name, () => answer, options)
-  const ofScope: Effect.Effect<boolean, E, R | ConnectionScope> = ConnectionScope.use((scope) => lift(answer(scope)))
+  const ofScope: Effect.Effect<boolean, unknown, unknown> = ConnectionScope.use((scope) => lift(answer(scope)))
   return check("connection", name, () => ofScope, options)
 }
 
@@ -244,20 +260,20 @@ const lift = <E, R>(answer: Answer<E, R>): Effect.Effect<boolean, E, R> =>
  * @since 0.1.0
  */
 export const action: {
-  <Params>(): <E = never, R = never>(
+  <Params>(): <A extends Answer>(
     name: string,
-    answer: (facts: ActionFacts<Params>) => Answer<E, R>,
+    answer: (facts: ActionFacts<Params>) => A,
     options?: CheckOptions
-  ) => Permission<{ readonly action: string; readonly params: Params }, E, R>
-  <E = never, R = never>(
+  ) => Permission<{ readonly action: string; readonly params: Params }, AnswerError<A>, AnswerServices<A>>
+  <A extends Answer>(
     name: string,
-    answer: (facts: ActionFacts) => Answer<E, R>,
+    answer: (facts: ActionFacts) => A,
     options?: CheckOptions
-  ): Permission<{ readonly action: string }, E, R>
+  ): Permission<{ readonly action: string }, AnswerError<A>, AnswerServices<A>>
 } = (
   ...args:
     | []
-    | [name: string, answer: (facts: ActionFacts) => Answer<unknown, unknown>, options?: CheckOptions | undefined]
+    | [name: string, answer: (facts: ActionFacts) => Answer, options?: CheckOptions | undefined]
 ): never => (args.length === 0 ? ofPhase("action") : ofPhase("action")(...args)) as never
 
 /**
@@ -279,12 +295,15 @@ export const action: {
  * @category constructors
  * @since 0.1.0
  */
-export const object = <Object, Payload = unknown, Params = unknown>(): <E = never, R = never>(
+export const object = <Object, Payload = unknown, Params = unknown>(): <A extends Answer>(
   name: string,
-  answer: (facts: ObjectFacts<Object, Payload, Params>) => Answer<E, R>,
+  answer: (facts: ObjectFacts<Object, Payload, Params>) => A,
   options?: CheckOptions
-) => Permission<{ readonly object: Object; readonly payload: Payload; readonly params: Params }, E, R> =>
-  ofPhase("object")
+) => Permission<
+  { readonly object: Object; readonly payload: Payload; readonly params: Params },
+  AnswerError<A>,
+  AnswerServices<A>
+> => ofPhase("object")
 
 /**
  * A check of an event for one of its recipients: it may look at the event, and at the recipient's scope and identity.
@@ -293,16 +312,16 @@ export const object = <Object, Payload = unknown, Params = unknown>(): <E = neve
  * @category constructors
  * @since 0.1.0
  */
-export const delivery = <Event>(): <E = never, R = never>(
+export const delivery = <Event>(): <A extends Answer>(
   name: string,
-  answer: (facts: DeliveryFacts<Event>) => Answer<E, R>,
+  answer: (facts: DeliveryFacts<Event>) => A,
   options?: CheckOptions
-) => Permission<{ readonly event: Event }, E, R> => ofPhase("delivery")
+) => Permission<{ readonly event: Event }, AnswerError<A>, AnswerServices<A>> => ofPhase("delivery")
 
 const ofPhase = (phase: Decision.Phase) =>
 <Facts, E, R>(
   name: string,
-  answer: (facts: never) => Answer<E, R>,
+  answer: (facts: never) => Answer,
   options?: CheckOptions
 ): Permission<Facts, E, R> => check(phase, name, answer, options)
 
@@ -541,14 +560,17 @@ export const print = (self: Any): string => printTree(self.tree)
  * @since 0.1.0
  */
 export const printExplanation = (self: Explanation, indent = ""): string => {
-  const line = self._tag === "Check"
-    ? `${indent}${self.name} (${self.phase}): ${self.outcome}`
-    : `${indent}${
-      self._tag === "Constant" ? self.outcome.toLowerCase() : `${self._tag.toLowerCase()}: ${self.outcome}`
-    }`
-  return self._tag === "Check"
-    ? line
-    : [line, ...self.members.map((member) => printExplanation(member, `${indent}  `))].join("\n")
+  if (self._tag === "Check") {
+    const why = self.cause === undefined ? "" : `, ${reasonOf(self.cause)}`
+    return `${indent}${self.name} (${self.phase}): ${self.outcome}${why}`
+  }
+  const line = self._tag === "Constant" ? self.outcome.toLowerCase() : `${self._tag.toLowerCase()}: ${self.outcome}`
+  return [`${indent}${line}`, ...self.members.map((member) => printExplanation(member, `${indent}  `))].join("\n")
+}
+
+const reasonOf = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  return Predicate.hasProperty(error, "_tag") ? String(error._tag) : String(error)
 }
 
 /**

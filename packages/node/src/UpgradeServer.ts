@@ -63,15 +63,25 @@ class Attached {
   readonly handlers = new Set<Handler>()
   readonly #server: Server
   readonly #emit: Server["emit"]
+  readonly #close: Server["close"]
+  /** The sockets that nobody has asked anything on, or whose requests have been answered. */
+  readonly #idle = new Set<Socket>()
+  #isClosing = false
 
   constructor(server: Server) {
     this.#server = server
     this.#emit = server.emit
+    this.#close = server.close
     // Every listener of an event gets it: to take an upgrade request for oneself is to stop the event.
     server.emit = (event: string, ...args: ReadonlyArray<unknown>): boolean =>
-      (event === "upgrade" && this.#take(...args as Parameters<Handler>)) ||
-      (event === "request" && this.#isUnheard(...args as [IncomingMessage, ServerResponse])) ||
-      Reflect.apply(this.#emit, server, [event, ...args])
+      this.#sees(event, args) || Reflect.apply(this.#emit, server, [event, ...args])
+    // The server waits for all of its sockets. Browsers open some that they may never use: they are not worth waiting for.
+    server.close = (...args) => {
+      Reflect.apply(this.#close, server, args)
+      this.#isClosing = true
+      for (const socket of this.#idle) socket.destroy()
+      return server
+    }
     // Without a listener Node does not take any request for an upgrade.
     server.on("upgrade", this.#onUpgrade)
   }
@@ -79,6 +89,41 @@ class Attached {
   detach(): void {
     this.#server.off("upgrade", this.#onUpgrade)
     this.#server.emit = this.#emit
+    this.#server.close = this.#close
+  }
+
+  /** Looks at an event before its listeners do, and says whether it is taken. */
+  #sees(event: string, args: ReadonlyArray<unknown>): boolean {
+    switch (event) {
+      case "connection":
+      case "secureConnection":
+        // With TLS, requests come on the secure socket; it closes the one below.
+        if (("setSecureContext" in this.#server) === (event === "secureConnection")) this.#watch(args[0] as Socket)
+        return false
+      case "request": {
+        const [request, response] = args as [IncomingMessage, ServerResponse]
+        this.#busyUntil(request.socket, response)
+        return this.#isUnheard(request, response)
+      }
+      case "upgrade":
+        this.#idle.delete(args[1] as Socket)
+        return this.#take(...args as Parameters<Handler>)
+      default:
+        return false
+    }
+  }
+
+  #watch(socket: Socket): void {
+    this.#idle.add(socket)
+    socket.once("close", () => this.#idle.delete(socket))
+  }
+
+  #busyUntil(socket: Socket, response: ServerResponse): void {
+    if (!this.#idle.delete(socket)) return
+    response.once("close", () => {
+      if (this.#isClosing) socket.destroySoon()
+      else if (!socket.destroyed) this.#idle.add(socket)
+    })
   }
 
   #take(request: IncomingMessage, socket: Socket, head: Buffer): boolean {

@@ -4,10 +4,11 @@
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import type * as Action from "../Action.ts"
 import * as Authentication from "../Authentication.ts"
 import type * as Consumer_ from "../Consumer.ts"
@@ -76,6 +77,8 @@ export interface Endpoint {
   readonly guards: ReadonlyArray<Permission.Tree>
   readonly status: number
   readonly decodePayload: Decode | undefined
+  /** What leads the paths of the payload's problems. */
+  readonly payloadPath: ReadonlyArray<string>
   readonly decodeFields: Decode | undefined
   readonly encodeSuccess: Encode | undefined
   readonly errors: ReadonlyArray<DeclaredError>
@@ -247,7 +250,8 @@ class Compiler {
       json: JSON.stringify(action.name),
       guards: guardsOf(action.permission),
       status: action.status,
-      decodePayload: decoder(action.payload),
+      decodePayload: isOptional(action.payload) ? optionalDecoder(action.payload) : decoder(action.payload),
+      payloadPath: isOptional(action.payload) ? [] : ["data"],
       decodeFields: decoder(action.fields),
       encodeSuccess: isVoid(action.success) ? undefined : encoder(action.success),
       errors: action.errors.map(declared),
@@ -331,6 +335,16 @@ const isVoid = (schema: Schema.Constraint): boolean => schema === Schema.Void
 
 const decoder = (schema: Schema.Constraint): Decode | undefined =>
   isVoid(schema) ? undefined : Schema.decodeUnknownEffect(Schema.toCodecJson(schema))
+
+/** Decodes the `data` that may be left out as the optional key it is: it stays out, or gets its default. */
+const optionalDecoder = (schema: Schema.Constraint): Decode => {
+  const decode = Schema.decodeUnknownEffect(Schema.toCodecJson(Schema.Struct({ data: schema })))
+  return (data, options) =>
+    Effect.mapEager(decode(data === undefined ? {} : { data }, options), (body) => (body as { data: unknown }).data)
+}
+
+const isOptional = (schema: Schema.Constraint): boolean =>
+  SchemaAST.isOptional(schema.ast) || SchemaAST.isOptional(SchemaAST.toEncoded(schema.ast))
 
 const encoder = (schema: Schema.Constraint): Encode => Schema.encodeUnknownEffect(Schema.toCodecJson(schema))
 

@@ -77,7 +77,8 @@ export class Exchange {
   #residuals: Array<Permission.Tree> | undefined = undefined
   /** What the stage works on: the input of a decoder, the success of a handler. */
   #value: unknown = undefined
-  #path: ReadonlyArray<string> = []
+  /** Which of them was refused, while its problems are looked for. */
+  #refused: typeof Stage.Payload | typeof Stage.Fields = Stage.Payload
   #reply: string | undefined = undefined
 
   constructor(context: Context, frame: string | Uint8Array) {
@@ -137,15 +138,15 @@ export class Exchange {
       case Stage.ObjectPermission:
         return this.#decide()
       case Stage.Payload:
-        return this.#decode(this.endpoint!.decodePayload, (this.envelope as Envelope.Envelope).body["data"], atData)
+        return this.#decode(this.endpoint!.decodePayload, (this.envelope as Envelope.Envelope).body["data"])
       case Stage.Fields: {
         const { decodeFields } = this.endpoint!
         const fields = decodeFields === undefined ? undefined : Envelope.fields((this.envelope as Envelope.Envelope).body)
-        return this.#decode(decodeFields, fields, atTop)
+        return this.#decode(decodeFields, fields)
       }
       case Stage.Problems: {
-        const decode = this.#path === atData ? this.endpoint!.decodePayload : this.endpoint!.decodeFields
-        return attempt(decode!, this.#value, allErrors)
+        const { decodeFields, decodePayload } = this.endpoint!
+        return attempt((this.#refused === Stage.Payload ? decodePayload : decodeFields)!, this.#value, allErrors)
       }
       case Stage.Object: {
         const { load } = this.endpoint!
@@ -170,9 +171,10 @@ export class Exchange {
     if (exit._tag === "Failure") {
       if (this.#stage === Stage.Payload || this.#stage === Stage.Fields) {
         // To look for all the problems takes longer than to look for one: it is done where there is one.
+        this.#refused = this.#stage
         this.#to(Stage.Problems)
       } else if (this.#stage === Stage.Problems) {
-        const problems = problemsOf(exit.cause, this.#path)
+        const problems = problemsOf(exit.cause, this.#refused === Stage.Payload ? this.endpoint!.payloadPath : [])
         if (problems === undefined) this.#fail(exit.cause)
         else this.#refuse(new ChannelError.InvalidPayload({ problems }))
       } else {
@@ -188,7 +190,7 @@ export class Exchange {
         this.#judge(exit.value as Decision.Decision<Permission.Tree>)
         break
       case Stage.Problems:
-        this.#decoded(exit.value, this.#path === atData ? Stage.Payload : Stage.Fields)
+        this.#decoded(exit.value, this.#refused)
         break
       case Stage.Payload:
       case Stage.Fields:
@@ -252,10 +254,9 @@ export class Exchange {
     }
   }
 
-  #decode(decode: compile.Decode | undefined, input: unknown, path: ReadonlyArray<string>): Work | undefined {
+  #decode(decode: compile.Decode | undefined, input: unknown): Work | undefined {
     if (decode === undefined) return this.#to((this.#stage + 1) as Stage)
     this.#value = input
-    this.#path = path
     return attempt(decode, input)
   }
 
@@ -293,8 +294,6 @@ export class Exchange {
   }
 }
 
-const atData: ReadonlyArray<string> = ["data"]
-const atTop: ReadonlyArray<string> = []
 const allErrors = { errors: "all" } as const
 
 /** Calls a function of the application. What it throws is a defect. */
