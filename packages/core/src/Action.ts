@@ -117,7 +117,9 @@ type SchemaOf<S extends Schema.Constraint | Schema.Struct.Fields> = S extends Sc
   : never
 
 /** The keys of a request that are the protocol's own. */
-type Reserved = { readonly [K in "action" | "route" | "data" | "request_id"]?: never }
+type Reserved = {
+  readonly [K in "action" | "route" | "data" | "request_id"]?: `"${K}" is one of the protocol's own keys`
+}
 
 const proto = Value.prototype<Any>(TypeId, (self) => ({
   _id: "Action",

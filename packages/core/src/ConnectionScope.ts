@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as Inspectable from "effect/Inspectable"
 import * as Query from "./Query.ts"
 
 /**
@@ -88,6 +89,9 @@ class Scope {
   readonly headers: Readonly<Record<string, string>>
   readonly params: Readonly<Record<string, unknown>>
   readonly remoteAddress: string | undefined
+  #query: Query.Query | undefined
+  #cookies: Readonly<Record<string, string>> | undefined
+  #subprotocols: ReadonlyArray<string> | undefined
 
   constructor(handshake: Handshake, params: Readonly<Record<string, unknown>>) {
     this.id = handshake.id
@@ -100,27 +104,37 @@ class Scope {
     return pathOf(this.url)
   }
   get query(): Query.Query {
-    return Query.parse(this.url.slice(this.path.length))
+    return this.#query ??= Query.parse(this.url.slice(this.path.length))
   }
   get cookies(): Readonly<Record<string, string>> {
-    const cookies: Record<string, string> = Object.create(null)
-    for (const pair of (this.headers["cookie"] ?? "").split(";")) {
-      const equals = pair.indexOf("=")
-      if (equals < 0) continue
-      const name = pair.slice(0, equals).trim()
-      // The first of several cookies of one name is the most specific one (RFC 6265, 5.4).
-      if (name === "" || name in cookies) continue
-      cookies[name] = decodeCookie(pair.slice(equals + 1).trim())
-    }
-    return cookies
+    return this.#cookies ??= parseCookies(this.headers["cookie"] ?? "")
   }
   get subprotocols(): ReadonlyArray<string> {
-    const header = this.headers["sec-websocket-protocol"]
-    return header === undefined ? [] : header.split(",").map((name) => name.trim())
+    return this.#subprotocols ??= (this.headers["sec-websocket-protocol"] ?? "")
+      .split(",")
+      .map((name) => name.trim())
+      .filter((name) => name !== "")
   }
   toJSON(): unknown {
     return { _id: "ConnectionScope", id: this.id, path: this.path, params: this.params }
   }
+  /** Tokens travel in the URL, in cookies and in headers: they do not belong in a log. */
+  [Inspectable.NodeInspectSymbol](): unknown {
+    return this.toJSON()
+  }
+}
+
+const parseCookies = (header: string): Readonly<Record<string, string>> => {
+  const cookies: Record<string, string> = Object.create(null)
+  for (const pair of header.split(";")) {
+    const equals = pair.indexOf("=")
+    if (equals < 0) continue
+    const name = pair.slice(0, equals).trim()
+    // The first of several cookies of one name is the most specific one (RFC 6265, 5.4).
+    if (name === "" || name in cookies) continue
+    cookies[name] = decodeCookie(pair.slice(equals + 1).trim())
+  }
+  return cookies
 }
 
 const decodeCookie = (value: string): string => {

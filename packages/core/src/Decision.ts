@@ -5,7 +5,8 @@
  * Pending as the unknown that a later phase resolves, and Failed as an unknown that nothing resolves any more. So a
  * failure never turns into Allow, under `not` neither, and never hides an answer that holds whatever the failed check
  * would have said: `or(allow, failed)` is Allow, `and(deny, failed)` is Deny, everything else that depends on the failed
- * check is Failed.
+ * check is Failed. (Where a failed and a pending check stand in one expression it may be Pending first, and Failed after the
+ * last phase: neither allows.)
  *
  * @since 0.1.0
  */
@@ -29,7 +30,7 @@ export type Phase = "connection" | "action" | "object" | "delivery"
 export interface Denial {
   /** The check that denied, or the expression where it was no single check: `isAdmin`, `not(isBanned)`. For logs. */
   readonly check: string
-  /** When the check was decided. */
+  /** When the check was decided; for an expression, when the last of its checks can be. */
   readonly phase: Phase
   /** What the client reads, `undefined` for the general words. */
   readonly reason: string | undefined

@@ -126,7 +126,7 @@ type PayloadOf<P extends Schema.Constraint> = P extends { readonly "~type.option
   ? P["Type"] | undefined
   : P["Type"]
 
-type Simplify<A> = { readonly [K in keyof A]: A[K] }
+type Simplify<A> = { readonly [K in keyof A]: A[K] } extends infer B ? B : never
 
 /** The endpoints whose permissions look at something that is not there, in words. */
 type Unpermitted<Members, Path extends string, Params, Needs, Outer, OuterNeeds> = Members extends
@@ -237,6 +237,8 @@ export const make = <Name extends string, Params, Members, Needs, R>(
  * Adds the handler of an action: of the consumer's own by the action's name, of a route's by the full pattern of the route
  * and the action's name.
  *
+ * `pipe` takes about twenty steps: a consumer with more actions has its handlers in several pipes, one after the other.
+ *
  * A handler runs in the scope of its connection: what it acquires is released when the connection closes; use
  * `Effect.scoped` for what ends with the message. It is interrupted when the client goes away, and when it takes longer
  * than the action's timeout.
@@ -267,7 +269,7 @@ export const make = <Name extends string, Params, Members, Needs, R>(
  * @since 0.1.0
  */
 export const handle: {
-  <Missing extends AnyEndpoint, R0, const Name extends Find<Missing, "", string>["name"], R, RObject = never>(
+  <Missing extends AnyEndpoint, R0, const Name extends Find<Missing, "", string>["name"], R = never, RObject = never>(
     name: Name,
     handler: HandlerOf<Find<Missing, "", Name>, R, RObject>
   ): <Consumer extends string>(
@@ -278,7 +280,7 @@ export const handle: {
     R0,
     const Path extends Missing["route"],
     const Name extends Find<Missing, Path, string>["name"],
-    R,
+    R = never,
     RObject = never
   >(
     route: Path,

@@ -238,8 +238,9 @@ export const connection: {
   return check("connection", name, () => ofScope, options)
 }
 
+/** What is no effect is left to be judged, also where it is no boolean in spite of the types. */
 const lift = <E, R>(answer: Answer<E, R>): Effect.Effect<boolean, E, R> =>
-  typeof answer === "boolean" ? Effect.succeed(answer) : answer
+  Effect.isEffect(answer) ? answer : Effect.succeed(answer)
 
 /**
  * A check of what is asked for: it may look at the action, the route and its params, besides scope and identity. It is
@@ -570,7 +571,8 @@ export const printExplanation = (self: Explanation, indent = ""): string => {
 
 const reasonOf = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.squash(cause)
-  return Predicate.hasProperty(error, "_tag") ? String(error._tag) : String(error)
+  if (Predicate.hasProperty(error, "_tag") && typeof error._tag === "string") return error._tag
+  return error instanceof Error ? `${error.name}: ${error.message}` : typeof error
 }
 
 /**

@@ -5,10 +5,11 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -21,7 +22,7 @@ import type * as compile from "./internal/compile.ts"
 import * as Connection from "./internal/connection.ts"
 import * as Envelope from "./internal/envelope.ts"
 import { decodeParams, deniedBy } from "./internal/exchange.ts"
-import { failureOf } from "./internal/failure.ts"
+import { errorsOf, failureOf } from "./internal/failure.ts"
 import * as Path from "./internal/path.ts"
 import * as Permission from "./Permission.ts"
 import * as Reply from "./Reply.ts"
@@ -145,10 +146,7 @@ const connect = Effect.fnUntraced(function*(
   const match = router.find(ConnectionScope.pathOf(handshake.url))
   const params = match === undefined ? undefined : decodeParams(match.value.params, match.params, {})
   if (match === undefined || params === undefined) {
-    return yield* refusal(
-      undefined,
-      Reply.refused(new ChannelError.RouteNotFound({ message: "There is nothing here" }))
-    )
+    return yield* refusal(Reply.refused(new ChannelError.RouteNotFound({ message: "There is nothing here" })))
   }
   const consumer = match.value
   const scope = ConnectionScope.make(handshake, params)
@@ -191,29 +189,28 @@ const identify = Effect.fnUntraced(
 )
 
 const refusalOf = (consumer: compile.Consumer, cause: Cause.Cause<unknown>): Effect.Effect<never, HandshakeRefused> => {
-  if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
   const failure = failureOf(cause)
   const refused = (failure: Reply.Failure) => {
-    const log = failure._tag === "Defect"
-      ? Effect.logError(`The handshake of "${consumer.consumer.name}" broke`, failure.cause)
-      : Effect.void
-    return Effect.andThen(log, refusal(consumer, failure))
+    const broken: Array<Cause.Cause<unknown>> = failure._tag === "Defect" ? [failure.cause] : []
+    const error = refusal(failure, consumer.formatError, (cause) => broken.push(cause))
+    const log = (cause: Cause.Cause<unknown>) =>
+      Effect.logError(`The handshake of "${consumer.consumer.name}" broke`, cause)
+    return Effect.andThen(Effect.forEach(broken, log), error)
   }
   return Effect.isEffect(failure)
     ? Effect.flatMap(failure as Effect.Effect<Reply.Failure>, refused)
     : refused(failure)
 }
 
-/**
- * The refusal of a handshake: the body has the form of a reply, its errors are formatted as the consumer's are.
- */
-const refusal = (consumer: compile.Consumer | undefined, failure: Reply.Failure): HandshakeRefused => {
-  const format = consumer?.formatError ?? Reply.formatError
-  const errors = JSON.stringify(format(failure))
-  return new HandshakeRefused({
-    status: failure.status,
-    body: Envelope.write({ action: null, route: "", requestId: undefined }, failure.status, errors, "null")
-  })
+/** The refusal of a handshake: its body has the form of a reply. */
+const refusal = (
+  failure: Reply.Failure,
+  format: (failure: Reply.Failure) => ReadonlyArray<unknown> = Reply.formatError,
+  broken: (cause: Cause.Cause<unknown>) => void = constVoid
+): HandshakeRefused => {
+  const echo = { action: null, route: "", requestId: undefined }
+  const errors = errorsOf(format, failure, broken)
+  return new HandshakeRefused({ status: failure.status, body: Envelope.write(echo, failure.status, errors, "null") })
 }
 
 /**
@@ -222,7 +219,7 @@ const refusal = (consumer: compile.Consumer | undefined, failure: Reply.Failure)
  * @category constructors
  * @since 0.1.0
  */
-export const refuse = (error: ChannelError.ChannelError): HandshakeRefused => refusal(undefined, Reply.refused(error))
+export const refuse = (error: ChannelError.ChannelError): HandshakeRefused => refusal(Reply.refused(error))
 
 class ConnectedSession implements Session {
   readonly scope: ConnectionScope.ConnectionScope["Service"]

@@ -23,7 +23,7 @@ export const empty: Query = Object.freeze(Object.create(null))
 
 /**
  * Parses a query string, with or without its leading `?`, as `application/x-www-form-urlencoded` (WHATWG URL, 5.1).
- * Never fails: an escape that is not valid UTF-8 is kept as it was sent.
+ * Never fails: a name or value with an escape that is not valid UTF-8 keeps all of its escapes as they were sent.
  *
  * **Example** (Repeated names)
  *

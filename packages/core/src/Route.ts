@@ -97,7 +97,9 @@ export type ParamsOf<Path extends string, Schemas> = {
  * @since 0.1.0
  */
 export type ParamSchemas<Path extends string, Schemas> =
-  & { readonly [Name in keyof Schemas]: Name extends ParamNames<Path> ? ParamSchema : never }
+  & {
+    readonly [Name in keyof Schemas]: Name extends ParamNames<Path> ? ParamSchema : `the path has no ":${Name & string}"`
+  }
   & { readonly [Name in ParamNames<Path>]?: ParamSchema }
 
 /**

@@ -7,6 +7,7 @@
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
@@ -89,6 +90,10 @@ export const fromSocket = Effect.fnUntraced(function*(
   const outbox = yield* Queue.unbounded<string | Socket.CloseEvent>()
   const readable = yield* Latch.make(true)
   const idle = yield* Latch.make(true)
+  /** What arrived while nothing was to be read: two batches at most, so that the end of the connection is still seen. */
+  const held: Array<ReadonlyArray<string | Uint8Array>> = []
+  let receive: (frames: ReadonlyArray<string | Uint8Array>) => void = constVoid
+  let isPaused = false
   let unsent = 0
   let ended = false
 
@@ -100,15 +105,21 @@ export const fromSocket = Effect.fnUntraced(function*(
     if (unsent === 0) idle.openUnsafe()
   }).pipe(Effect.forever)
 
+  const read = Effect.gen(function*() {
+    const { pull } = yield* socket.reader
+    while (true) {
+      const frames = yield* pull
+      if (isPaused) held.push(frames)
+      else receive(frames)
+      if (held.length > 1) yield* readable.await
+    }
+  })
+
   return {
-    run: (receive) =>
-      Effect.gen(function*() {
-        const reader = yield* socket.reader
-        yield* Effect.forkScoped(Effect.ignore(write))
-        return yield* Effect.forever(Effect.gen(function*() {
-          yield* readable.await
-          receive(yield* reader.pull)
-        }))
+    run: (handler) =>
+      Effect.suspend(() => {
+        receive = handler
+        return Effect.raceFirst(read, write)
       }).pipe(
         Effect.catch((error) => Effect.succeed(closedOf(error))),
         Effect.ensuring(Effect.sync(() => {
@@ -126,8 +137,15 @@ export const fromSocket = Effect.fnUntraced(function*(
     },
     unsent: () => unsent,
     drained: idle.await,
-    pause: () => readable.closeUnsafe(),
-    resume: () => readable.openUnsafe(),
+    pause: () => {
+      isPaused = true
+      readable.closeUnsafe()
+    },
+    resume: () => {
+      isPaused = false
+      while (!isPaused && held.length > 0) receive(held.shift()!)
+      if (!isPaused) readable.openUnsafe()
+    },
     ping: () => {},
     close: (code, reason) => {
       Queue.offerUnsafe(outbox, new Socket.CloseEvent(code, reason))

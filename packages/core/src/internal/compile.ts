@@ -153,7 +153,7 @@ class Compiler {
     this.#limits("the consumer", consumer)
     this.#permission("permitConnect", consumer.connectPermission, ["connection"])
     this.#permission("the consumer's permission", consumer.permission, ["connection", "action", "object"])
-    this.#level("", [], consumer.members, [], [consumer.permission], Object.keys(consumer.params))
+    this.#level("", [], consumer.members, [], [consumer.permission], Path.paramNames(consumer.path))
     this.#ambiguous()
     for (const key of this.#handlers.keys()) {
       const [route, name] = JSON.parse(key)

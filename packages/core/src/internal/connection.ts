@@ -20,6 +20,7 @@ import * as decide from "./decide.ts"
 import { andThen, type Eager } from "./eager.ts"
 import * as Envelope from "./envelope.ts"
 import { Exchange } from "./exchange.ts"
+import { errorsOf } from "./failure.ts"
 
 /** What one connection may ask of the server; see `Pipeline.Limits`. */
 export interface Limits {
@@ -148,13 +149,8 @@ export class Connection {
   /** Writes the reply of a failure, and logs what broke. */
   refuse(echo: Envelope.Echo, failure: Reply.Failure): string {
     if (failure._tag === "Defect") this.#log(echo, failure.cause)
-    let errors: string | undefined
-    try {
-      errors = JSON.stringify(this.consumer.formatError(failure))
-    } catch (defect) {
-      this.#log(echo, Cause.die(defect))
-    }
-    return Envelope.write(echo, failure.status, errors ?? JSON.stringify(Reply.formatError(failure)), "null")
+    const errors = errorsOf(this.consumer.formatError, failure, (cause) => this.#log(echo, cause))
+    return Envelope.write(echo, failure.status, errors, "null")
   }
 
   #log(echo: Envelope.Echo, cause: Cause.Cause<unknown>): void {

@@ -182,7 +182,8 @@ const judge = (check: Check, answer: unknown): Decision.Decision => {
   if (answer === true) return Decision.allow
   if (answer === false) return check.denied
   // Neither true nor false, in spite of the types: were it taken for false, `not` would allow.
-  const defect = new TypeError(`The permission check "${check.name}" must answer true or false, not ${String(answer)}`)
+  const found = answer === null ? "null" : typeof answer
+  const defect = new TypeError(`The permission check "${check.name}" must answer true or false, not with ${found}`)
   return Decision.failed(check.name, Cause.die(defect))
 }
 

@@ -296,10 +296,12 @@ export class Exchange {
 
 const allErrors = { errors: "all" } as const
 
-/** Calls a function of the application. What it throws is a defect. */
+/** Calls a function of the application. What it throws is a defect, and so is an answer that is no effect. */
 const attempt = <Args extends ReadonlyArray<unknown>>(f: (...args: Args) => Work, ...args: Args): Work => {
   try {
-    return f(...args)
+    const work = f(...args)
+    if (Effect.isEffect(work)) return work
+    return Exit.die(new TypeError(`A handler must answer with an effect, not with ${work === null ? "null" : typeof work}`))
   } catch (defect) {
     return Exit.die(defect)
   }
@@ -316,6 +318,7 @@ class MessageRequest implements Request {
   fields: unknown = undefined
   object: unknown = undefined
   readonly #search: string
+  #query: Query.Query | undefined = undefined
 
   constructor(echo: Envelope.Echo, params: Readonly<Record<string, unknown>>) {
     const search = echo.route.indexOf("?")
@@ -327,7 +330,7 @@ class MessageRequest implements Request {
   }
 
   get query(): Query.Query {
-    return Query.parse(this.#search)
+    return this.#query ??= Query.parse(this.#search)
   }
 }
 
@@ -370,15 +373,23 @@ const problemsOf = (
   if (reason === undefined || reason._tag === "Interrupt") return undefined
   if (reason._tag === "Die") {
     // A recursive schema walks as deep as its input: it runs out of stack before the JSON parser does.
-    return reason.defect instanceof RangeError ? [{ detail: "Nested too deeply", path: prefix }] : undefined
+    return reason.defect instanceof RangeError ? tooDeep(prefix) : undefined
   }
   const issue = (reason.error as { readonly issue?: SchemaIssue.Issue }).issue
   if (issue === undefined) return undefined
-  return formatIssues(issue).issues.slice(0, maxProblems).map(({ message, path }) => ({
-    detail: message,
-    path: [...prefix, ...(path ?? []).map(segmentOf)]
-  }))
+  try {
+    return formatIssues(issue).issues.slice(0, maxProblems).map(({ message, path }) => ({
+      detail: message,
+      path: [...prefix, ...(path ?? []).map(segmentOf)]
+    }))
+  } catch {
+    return tooDeep(prefix)
+  }
 }
+
+const tooDeep = (path: ReadonlyArray<string>): ReadonlyArray<ChannelError.PayloadProblem> => [
+  { detail: "Nested too deeply", path }
+]
 
 const segmentOf = (segment: PropertyKey | { readonly key: PropertyKey }): string | number => {
   const key = typeof segment === "object" ? segment.key : segment

@@ -40,3 +40,21 @@ const schemaOf = (error: unknown): Schema.Constraint | undefined => {
   const { constructor } = error
   return Schema.isSchema(constructor) ? constructor : undefined
 }
+
+/**
+ * The errors of a failure as JSON, as the application formats them. Where its formatter breaks they have the usual shape, and
+ * `broken` is told why.
+ */
+export const errorsOf = (
+  format: (failure: Reply.Failure) => ReadonlyArray<unknown>,
+  failure: Reply.Failure,
+  broken: (cause: Cause.Cause<unknown>) => void
+): string => {
+  let errors: string | undefined
+  try {
+    errors = JSON.stringify(format(failure))
+  } catch (defect) {
+    broken(Cause.die(defect))
+  }
+  return errors ?? JSON.stringify(Reply.formatError(failure))
+}

@@ -18,8 +18,10 @@ export const serve = <const Consumers extends ReadonlyArray<Consumer.Any>, E>(
   layer: Layer.Layer<Handlers.Live<Consumers[number]["name"]>, E>,
   limits?: Partial<Pipeline.Limits>
 ): Effect.Effect<Pipeline.Pipeline, E | Handlers.DefinitionError, Scope.Scope> =>
-  Effect.flatMap(Layer.build(layer), (context) =>
-    Effect.provideContext(Pipeline.make(consumers, { ...Pipeline.defaultLimits, ...limits }), context))
+  Effect.flatMap(
+    Layer.build(layer),
+    (context) => Effect.provideContext(Pipeline.make(consumers, { ...Pipeline.defaultLimits, ...limits }), context)
+  )
 
 /** A connection, from the client's side. */
 export interface Client {

@@ -1,7 +1,7 @@
 /**
  * What every transport does, as one suite that is run over each of them.
  */
-import { Transport } from "@effect-channels/core"
+import { Action, Consumer, Handlers, Transport } from "@effect-channels/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as connection from "./connection.ts"
@@ -69,6 +70,36 @@ class CountedFrame extends Transport.SharedFrame {
     })
   }
 }
+
+/** A consumer with short and long replies, and one that never comes. */
+const Talker = Consumer.make("talker", { path: "/ws/" }).pipe(
+  Consumer.add(
+    Action.make("double", { payload: Schema.Int, success: Schema.Int }),
+    Action.make("long", { payload: Schema.Int, success: Schema.String }),
+    Action.make("hang")
+  )
+)
+
+const serveTalker = Effect.gen(function*() {
+  const events: Array<string> = []
+  const pipeline = yield* connection.serve(
+    [Talker],
+    Consumer.handlers(Talker).pipe(
+      Handlers.handle("double", ({ payload }) => Effect.as(Effect.yieldNow, payload * 2)),
+      Handlers.handle("long", ({ payload }) => {
+        events.push(`long ${payload}`)
+        return Effect.as(Effect.yieldNow, "x".repeat(64 * 1024))
+      }),
+      Handlers.handle("hang", () => {
+        events.push("hang")
+        return Effect.onInterrupt(Effect.never, () => Effect.sync(() => events.push("stop")))
+      }),
+      Handlers.toLayer
+    ),
+    { maxUnsent: 1024 * 1024, maxInFlight: 1000 }
+  )
+  return { events, session: yield* pipeline.connect({ id: "1", url: "/ws/" }) }
+})
 
 /** Registers the tests of what every transport does. */
 export const transportSuite = (name: string, make: MakeTransport, options?: SuiteOptions): void => {
@@ -290,6 +321,44 @@ export const transportSuite = (name: string, make: MakeTransport, options?: Suit
         yield* settle
         assert.strictEqual((yield* Effect.exit(peer.take))._tag, "Failure")
         assert.deepStrictEqual(server.frames, [])
+      }))
+
+    test("carries a conversation, and the end of it", () =>
+      Effect.gen(function*() {
+        const [transport, peer] = yield* make
+        const { events, session } = yield* serveTalker
+        const fiber = yield* Effect.forkScoped(session.run(transport), { startImmediately: true })
+        const requests = numbered(200).map((id) =>
+          JSON.stringify({ action: "double", data: Number(id), request_id: id })
+        )
+        yield* peer.send(...requests.slice(0, 100))
+        yield* peer.send(...requests.slice(100))
+        const replies = (yield* takeAll(peer, 200)).map((text) => JSON.parse(text))
+        assert.deepStrictEqual(replies.map(({ request_id }) => request_id), numbered(200))
+        assert.deepStrictEqual(replies.map(({ data }) => data), numbered(200).map((id) => 2 * Number(id)))
+        yield* peer.send("{\"action\":\"hang\"}")
+        yield* until(() => events.length === 1)
+        yield* peer.close(4001, "bye")
+        assert.deepStrictEqual(yield* Fiber.join(fiber), { code: 4001, reason: "bye" })
+        assert.deepStrictEqual(events, ["hang", "stop"])
+      }))
+
+    test("holds a client up that does not read its replies, and loses none of them", () =>
+      Effect.gen(function*() {
+        const [transport, peer] = yield* make
+        const { events, session } = yield* serveTalker
+        yield* Effect.forkScoped(session.run(transport), { startImmediately: true })
+        yield* peer.stall
+        const count = 400
+        for (let id = 0; id < count; id++) {
+          yield* peer.send(JSON.stringify({ action: "long", data: id, request_id: id }))
+        }
+        yield* settle
+        assert.isBelow(events.length, count)
+        yield* peer.flow
+        const ids = (yield* takeAll(peer, count)).map((text) => JSON.parse(text).request_id)
+        assert.deepStrictEqual(ids, Array.from({ length: count }, (_, id) => id))
+        assert.strictEqual(events.length, count)
       }))
 
     test("keeps connections apart", () =>

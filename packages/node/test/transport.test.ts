@@ -1,0 +1,160 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { createServer } from "node:http"
+import type { Socket } from "node:net"
+import { WebSocketServer } from "ws"
+import type { MakeTransport } from "../../core/test/support/transports.ts"
+import { transportSuite } from "../../core/test/support/transports.ts"
+import { WsTransport } from "../src/internal/transport.ts"
+import * as Client from "./support/client.ts"
+import * as Frames from "./support/frames.ts"
+import { portOf, until } from "./support/server.ts"
+
+/** A transport over a real connection, with the raw client at its other end. */
+const makePair = Effect.gen(function*() {
+  const server = yield* Effect.acquireRelease(
+    Effect.callback<ReturnType<typeof createServer>>((resume) => {
+      const server = createServer()
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) => Effect.sync(() => server.close())
+  )
+  const wss = new WebSocketServer({ noServer: true, clientTracking: false })
+  const made = yield* Deferred.make<WsTransport>()
+  server.once("upgrade", (request, socket: Socket, head) => {
+    wss.handleUpgrade(request, socket, head, (ws) => {
+      Deferred.doneUnsafe(made, Effect.succeed(new WsTransport(ws, socket)))
+    })
+  })
+  const client = yield* Effect.orDie(Client.open(portOf(server)))
+  const transport = yield* Effect.acquireRelease(
+    Deferred.await(made),
+    (transport) => Effect.sync(() => transport.terminate())
+  )
+  return { transport, client }
+})
+
+const make: MakeTransport = Effect.map(makePair, ({ client, transport }) => {
+  const { close, closed, flow, send, stall, takeText } = client
+  const peer = { send, take: takeText, closed, close: (code = 1000, reason = "") => close(code, reason), stall, flow }
+  return [transport, peer] as const
+})
+
+/** What is on its way over the loopback arrives within some turns of the event loop. */
+const settle = Effect.callback<void>((resume) => {
+  const timer = setTimeout(() => resume(Effect.void), 20)
+  return Effect.sync(() => clearTimeout(timer))
+})
+
+transportSuite("WsTransport", make, { live: true, settle })
+
+describe("WsTransport", () => {
+  it.live("gives the frames of one packet as one batch", () =>
+    Effect.gen(function*() {
+      const { client, transport } = yield* makePair
+      const batches: Array<ReadonlyArray<unknown>> = []
+      yield* Effect.forkScoped(transport.run((frames) => batches.push(frames)), { startImmediately: true })
+      yield* client.send("a", "b", "c")
+      yield* client.roundTrip
+      yield* client.send("d")
+      yield* client.roundTrip
+      assert.deepStrictEqual(batches, [["a", "b", "c"], ["d"]])
+    }))
+
+  it.live("sends what is sent in one tick as one write", () =>
+    Effect.gen(function*() {
+      const { client, transport } = yield* makePair
+      yield* Effect.forkScoped(transport.run(() => {}), { startImmediately: true })
+      const chunks: Array<number> = []
+      client.socket.on("data", (bytes) => chunks.push(bytes.length))
+      const texts = Array.from({ length: 50 }, (_, i) => `${i}`)
+      for (const text of texts) transport.send(text)
+      assert.strictEqual(transport.unsent(), texts.join("").length)
+      assert.deepStrictEqual(yield* Effect.replicateEffect(client.takeText, 50), texts)
+      assert.strictEqual(chunks.length, 1)
+    }))
+
+  it.live("sends the replies to a batch as one write", () =>
+    Effect.gen(function*() {
+      const { client, transport } = yield* makePair
+      const echo = (frames: ReadonlyArray<string | Uint8Array>) => frames.forEach((frame) => transport.send(`${frame}`))
+      yield* Effect.forkScoped(transport.run(echo), { startImmediately: true })
+      const chunks: Array<number> = []
+      client.socket.on("data", (bytes) => chunks.push(bytes.length))
+      const texts = Array.from({ length: 50 }, (_, i) => `${i}`)
+      yield* client.send(...texts)
+      assert.deepStrictEqual(yield* Effect.replicateEffect(client.takeText, 50), texts)
+      assert.strictEqual(chunks.length, 1)
+    }))
+
+  it.live("notices that its connection ended before it was run", () =>
+    Effect.gen(function*() {
+      const { client, transport } = yield* makePair
+      yield* client.send("a", "b")
+      yield* client.close(4001, "bye")
+      yield* client.ended
+      const frames: Array<unknown> = []
+      const closed = yield* transport.run((batch) => frames.push(...batch))
+      assert.deepStrictEqual(frames, ["a", "b"])
+      assert.include([4001, 1006], closed.code)
+    }))
+
+  it.live("is alive when the peer sends something, answers a ping, or takes some of what waits", () =>
+    Effect.gen(function*() {
+      const { client, transport } = yield* makePair
+      yield* Effect.forkScoped(transport.run(() => {}), { startImmediately: true })
+      assert.isTrue(transport.takeAlive())
+      assert.isFalse(transport.takeAlive())
+      yield* client.send("a")
+      yield* client.roundTrip
+      assert.isTrue(transport.takeAlive())
+      assert.isFalse(transport.takeAlive())
+      transport.ping()
+      assert.strictEqual((yield* client.roundTrip).length, 1)
+      yield* client.roundTrip
+      assert.isTrue(transport.takeAlive())
+      assert.isFalse(transport.takeAlive())
+      yield* client.stall
+      while (transport.unsent() < 1024 * 1024) {
+        transport.send("x".repeat(64 * 1024))
+        yield* settle
+      }
+      transport.takeAlive()
+      assert.isFalse(transport.takeAlive())
+      yield* client.flow
+      yield* until(() => transport.unsent() === 0)
+      assert.isTrue(transport.takeAlive())
+      assert.isFalse(transport.takeAlive())
+    }))
+
+  it.live("sends nothing after a close frame, neither its own nor the peer's", () =>
+    Effect.gen(function*() {
+      for (const end of ["peer", "violation"]) {
+        const { client, transport } = yield* makePair
+        const echo = (frames: ReadonlyArray<string | Uint8Array>) =>
+          frames.forEach((frame) => transport.send(`${frame}`))
+        const fiber = yield* Effect.forkScoped(transport.run(echo), { startImmediately: true })
+        yield* client.write(
+          Frames.frameOf("a"),
+          end === "peer" ? Frames.closeFrame(4001) : Frames.frameOf("b", { rsv: 7 })
+        )
+        yield* client.ended
+        const kinds = client.frames.map(({ opcode }) => opcode)
+        assert.strictEqual(kinds.indexOf(8), kinds.length - 1, `${end}: ${kinds.join(" ")}`)
+        yield* Fiber.join(fiber)
+      }
+    }))
+
+  it.live("ends at once when it is terminated while it is paused", () =>
+    Effect.gen(function*() {
+      const { client, transport } = yield* makePair
+      const fiber = yield* Effect.forkScoped(transport.run(() => {}), { startImmediately: true })
+      transport.pause()
+      yield* client.send("a")
+      transport.terminate()
+      assert.strictEqual((yield* Fiber.join(fiber)).code, 1006)
+      yield* client.ended
+    }))
+})
