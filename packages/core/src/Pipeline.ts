@@ -20,6 +20,7 @@ import * as Decision from "./Decision.ts"
 import * as Handlers from "./Handlers.ts"
 import type * as compile from "./internal/compile.ts"
 import * as Connection from "./internal/connection.ts"
+import { decide } from "./internal/decide.ts"
 import * as Envelope from "./internal/envelope.ts"
 import { decodeParams, deniedBy } from "./internal/exchange.ts"
 import { errorsOf, failureOf } from "./internal/failure.ts"
@@ -151,10 +152,11 @@ const connect = Effect.fnUntraced(function*(
   const consumer = match.value
   const scope = ConnectionScope.make(handshake, params)
   const lifetime = yield* Scope.make()
-  const context = yield* identify(consumer, scope, lifetime).pipe(
+  const known = consumer.connectPermission === Permission.allow ? undefined : new Connection.Known()
+  const context = yield* identify(consumer, scope, lifetime, known).pipe(
     Effect.onExit((exit) => exit._tag === "Success" ? Effect.void : Scope.close(lifetime, exit))
   )
-  return new ConnectedSession(scope, new Connection.Connection(consumer, params, context, lifetime, limits))
+  return new ConnectedSession(scope, new Connection.Connection(consumer, params, context, lifetime, limits, known))
 })
 
 /** Authenticates, checks the connect permission, and gives the services of the connection. */
@@ -162,7 +164,8 @@ const identify = Effect.fnUntraced(
   function*(
     consumer: compile.Consumer,
     scope: ConnectionScope.ConnectionScope["Service"],
-    lifetime: Scope.Closeable
+    lifetime: Scope.Closeable,
+    known: Connection.Known | undefined
   ): Effect.fn.Return<Context.Context<never>, unknown> {
     let context = consumer.context.pipe(
       Context.add(ConnectionScope.ConnectionScope, scope),
@@ -177,10 +180,9 @@ const identify = Effect.fnUntraced(
       const found = yield* Effect.provideService(authenticate(scope), Scope.Scope, lifetime)
       context = Context.add(context, identity, found) as typeof context
     }
-    const permission = consumer.connectPermission as Permission.Permission<unknown, unknown, never>
-    const decision = Decision.conclude(
-      yield* Effect.provideContext(Permission.decide(permission, { phase: "connection" }), context)
-    )
+    const { tree } = consumer.connectPermission
+    const decided = decide(tree, { phase: "connection" }, known)
+    const decision = Decision.conclude(yield* Effect.provideContext(decided as Effect.Effect<Decision.Decision>, context))
     if (decision._tag === "Deny") return yield* deniedBy(decision.denial)
     if (decision._tag === "Failed") return yield* Effect.failCause(decision.cause)
     return context

@@ -254,7 +254,7 @@ class Compiler {
       payloadPath: isOptional(action.payload) ? [] : ["data"],
       decodeFields: decoder(action.fields),
       encodeSuccess: isVoid(action.success) ? undefined : encoder(action.success),
-      errors: action.errors.map(declared),
+      errors: action.errors.flatMap(membersOf).map(declared),
       load: typeof handle === "function" ? undefined : handle.object,
       run: typeof handle === "function" ? handle : handle.run,
       timeout: millis(action.timeout ?? this.#consumer.timeout),
@@ -347,6 +347,10 @@ const isOptional = (schema: Schema.Constraint): boolean =>
   SchemaAST.isOptional(schema.ast) || SchemaAST.isOptional(SchemaAST.toEncoded(schema.ast))
 
 const encoder = (schema: Schema.Constraint): Encode => Schema.encodeUnknownEffect(Schema.toCodecJson(schema))
+
+/** The members of a union of errors: each has its own status. */
+const membersOf = (schema: Schema.Constraint): ReadonlyArray<Schema.Constraint> =>
+  "members" in schema && Array.isArray(schema.members) ? schema.members.flatMap(membersOf) : [schema]
 
 const declared = (schema: Schema.Constraint): DeclaredError => ({
   is: Schema.is(schema),

@@ -67,19 +67,23 @@ export class Connection {
   #isStalled = false
   #isStopping = false
   #isClosed = false
-  #onIdle: (() => void) | undefined
+  /** How to close, where that was wanted before there was a transport. */
+  #closing: Closed | undefined
+  #onIdle: Array<() => void> | undefined
 
   constructor(
     consumer: compile.Consumer,
     params: Readonly<Record<string, unknown>>,
     context: Context.Context<never>,
     scope: Scope.Closeable,
-    limits: Limits
+    limits: Limits,
+    known: Known | undefined
   ) {
     this.consumer = consumer
     this.params = params
     this.#context = context
     this.#scope = scope
+    this.#known = known
     this.#limits = limits
     this.#main = { limit: consumer.concurrency, running: 0, waiting: undefined }
   }
@@ -89,6 +93,7 @@ export class Connection {
     return Effect.onExit(
       Effect.suspend(() => {
         this.#transport = transport
+        if (this.#closing !== undefined) transport.close(this.#closing.code, this.#closing.reason)
         return transport.run((frames) => this.#receive(frames))
       }),
       (exit) => this.#end(exit)
@@ -97,7 +102,7 @@ export class Connection {
 
   #end(exit: Exit.Exit<Closed>): Effect.Effect<void> {
     this.#isClosed = true
-    this.#onIdle?.()
+    this.#idle()
     const fibers: Array<Fiber.Fiber<unknown, unknown>> = Array.from(this.#running ?? [], ({ fiber }) => fiber)
     if (this.#watch !== undefined) fibers.push(this.#watch)
     const how = exit._tag === "Success" ? `with ${exit.value.code} ${exit.value.reason}`.trimEnd() : "by the server"
@@ -117,12 +122,19 @@ export class Connection {
   get stop(): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
       this.#isStopping = true
-      this.#onIdle = () => resume(Effect.void)
-      if (this.#inFlight === 0 || this.#isClosed) this.#onIdle()
+      if (this.#inFlight === 0 || this.#isClosed) return resume(Effect.void)
+      ;(this.#onIdle ??= []).push(() => resume(Effect.void))
     })
   }
 
-  close(code: number, reason?: string): void {
+  #idle(): void {
+    const waiting = this.#onIdle
+    this.#onIdle = undefined
+    waiting?.forEach((resume) => resume())
+  }
+
+  close(code: number, reason: string): void {
+    this.#closing = { code, reason }
     this.#transport?.close(code, reason)
   }
 
@@ -262,7 +274,7 @@ export class Connection {
 
   #answered(): void {
     this.#inFlight--
-    if (this.#inFlight === 0) this.#onIdle?.()
+    if (this.#inFlight === 0) this.#idle()
   }
 
   #pump(lane: Lane): void {
@@ -327,7 +339,7 @@ export class Connection {
 }
 
 /** What is known of permissions and checks from the connection phase. */
-class Known extends Map<Permission.Tree, Decision.Decision<Permission.Tree>> implements decide.Memory {
+export class Known extends Map<Permission.Tree, Decision.Decision<Permission.Tree>> implements decide.Memory {
   #locks: Map<Permission.Check, Semaphore.Semaphore> | undefined
 
   override set(tree: Permission.Tree, decision: Decision.Decision<Permission.Tree>): this {

@@ -30,9 +30,9 @@ const isDecidable = (check: Decision.Phase, phase: Decision.Phase): boolean =>
   check === phase || check === "connection" || (check === "action" && phase === "object")
 
 /** Decides a tree; see `Permission.decide`. */
-export const decide = (tree: Tree, facts: Facts): Effect.Effect<Result, never, unknown> =>
+export const decide = (tree: Tree, facts: Facts, memory?: Memory): Effect.Effect<Result, never, unknown> =>
   Effect.suspend(() => {
-    const result = step(tree, facts, undefined)
+    const result = step(tree, facts, memory)
     return Effect.isEffect(result) ? result : Exit.succeed(result)
   })
 
