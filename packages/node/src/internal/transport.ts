@@ -18,8 +18,10 @@ export class WsTransport implements Transport {
   readonly #socket: Socket
   readonly #isCompressed: boolean
   #receive: ((frames: ReadonlyArray<string | Uint8Array>) => void) | undefined
-  #inbox: Array<string | Uint8Array> = []
-  #outbox: Array<string | Buffer> = []
+  // Made when there is something to put in, and let go at once. V8 takes what many idle connections hold for long-lived, and
+  // would put every later array of the same kind, and all it holds, among the old objects, where collecting it is dear.
+  #inbox: Array<string | Uint8Array> | undefined
+  #outbox: Array<string | Buffer> | undefined
   #outboxSize = 0
   #isReading = false
   #isFlushing = false
@@ -52,7 +54,7 @@ export class WsTransport implements Transport {
       if (this.#ws.readyState === this.#ws.CLOSED) return onClose(1006, noBytes)
       this.#ws.on("close", onClose)
       this.#receive = receive
-      if (this.#inbox.length > 0) this.#read()
+      this.read()
       return Effect.sync(() => this.terminate())
     })
   }
@@ -61,7 +63,7 @@ export class WsTransport implements Transport {
     if (this.#isClosing) return
     if (this.#isCompressed) return this.#ws.send(typeof frame === "string" ? frame : frame.text)
     const message = typeof frame === "string" ? frame : Frame.encodeShared(frame)
-    this.#outbox.push(message)
+    ;(this.#outbox ??= []).push(message)
     this.#outboxSize += message.length
     if (this.#isReading || this.#isFlushing) return
     this.#isFlushing = true
@@ -127,8 +129,8 @@ export class WsTransport implements Transport {
   /** @internal */
   onMessage(data: Buffer, isBinary: boolean): void {
     this.#isAlive = true
-    this.#inbox.push(isBinary ? data : data.toString())
-    if (this.#isCompressed && this.#inbox.length === 1) process.nextTick(read, this)
+    if (this.#isCompressed && this.#inbox === undefined) process.nextTick(read, this)
+    ;(this.#inbox ??= []).push(isBinary ? data : data.toString())
   }
 
   /** @internal */
@@ -138,7 +140,13 @@ export class WsTransport implements Transport {
 
   /** @internal */
   read(): void {
-    if (this.#receive !== undefined && this.#inbox.length > 0) this.#read()
+    const frames = this.#inbox
+    if (frames === undefined || this.#receive === undefined) return
+    this.#inbox = undefined
+    this.#isReading = true
+    this.#receive(frames)
+    this.#isReading = false
+    this.#flush()
   }
 
   /** @internal */
@@ -147,19 +155,10 @@ export class WsTransport implements Transport {
     this.#flush()
   }
 
-  #read(): void {
-    const frames = this.#inbox
-    this.#inbox = []
-    this.#isReading = true
-    this.#receive!(frames)
-    this.#isReading = false
-    this.#flush()
-  }
-
   #flush(): void {
-    if (this.#outbox.length === 0) return
     const messages = this.#outbox
-    this.#outbox = []
+    if (messages === undefined) return
+    this.#outbox = undefined
     this.#outboxSize = 0
     if (this.#isClosing || this.#socket.destroyed) return
     const only = messages[0]!
