@@ -39,7 +39,9 @@ const measure = ({ connections, routes, server }: typeof cases[number]): Promise
 const results = cases.map((): Array<Sample> => [])
 for (let round = 0; round < rounds; round++) {
   for (const [i, one] of cases.entries()) {
-    process.stderr.write(`round ${round + 1} of ${rounds}: ${one.server}, ${one.routes} routes, ${one.connections} connections\n`)
+    process.stderr.write(
+      `round ${round + 1} of ${rounds}: ${one.server}, ${one.routes} routes, ${one.connections} connections\n`
+    )
     results[i]!.push(await measure(one))
   }
 }

@@ -46,8 +46,12 @@ const otherRoutes = Array.from(
 const Chat = Consumer.make("chat", { path: "/ws/" }).pipe(Consumer.add(...otherRoutes, roomRoute))
 
 const withRoom = Consumer.handlers(Chat).pipe(
-  Handlers.handle("rooms/:room/", "post", ({ params, payload }) =>
-    CurrentUser.use((user) => post(user.name, { room: params.room, text: payload.text, count: payload.count })))
+  Handlers.handle(
+    "rooms/:room/",
+    "post",
+    ({ params, payload }) =>
+      CurrentUser.use((user) => post(user.name, { room: params.room, text: payload.text, count: payload.count }))
+  )
 )
 
 // One type stands for all of the other routes, which one call handles: the others are told the same once more.

@@ -148,8 +148,8 @@ type Facts<P extends Schema.Constraint, O, Params> =
  * @category models
  * @since 0.1.0
  */
-export type Permitted<Members, Params, Needs> = [Unpermitted<Members, "", Params, unknown, Params, Needs>] extends [never]
-  ? unknown
+export type Permitted<Members, Params, Needs> = [Unpermitted<Members, "", Params, unknown, Params, Needs>] extends
+  [never] ? unknown
   : { readonly "not permitted": Unpermitted<Members, "", Params, unknown, Params, Needs> }
 
 type Find<Missing, Path, Name> = Extract<Missing, { readonly route: Path; readonly name: Name }>

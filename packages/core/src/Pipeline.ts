@@ -182,7 +182,9 @@ const identify = Effect.fnUntraced(
     }
     const { tree } = consumer.connectPermission
     const decided = decide(tree, { phase: "connection" }, known)
-    const decision = Decision.conclude(yield* Effect.provideContext(decided as Effect.Effect<Decision.Decision>, context))
+    const decision = Decision.conclude(
+      yield* Effect.provideContext(decided as Effect.Effect<Decision.Decision>, context)
+    )
     if (decision._tag === "Deny") return yield* deniedBy(decision.denial)
     if (decision._tag === "Failed") return yield* Effect.failCause(decision.cause)
     return context

@@ -98,7 +98,8 @@ export type ParamsOf<Path extends string, Schemas> = {
  */
 export type ParamSchemas<Path extends string, Schemas> =
   & {
-    readonly [Name in keyof Schemas]: Name extends ParamNames<Path> ? ParamSchema : `the path has no ":${Name & string}"`
+    readonly [Name in keyof Schemas]: Name extends ParamNames<Path> ? ParamSchema
+      : `the path has no ":${Name & string}"`
   }
   & { readonly [Name in ParamNames<Path>]?: ParamSchema }
 

@@ -115,6 +115,16 @@ export const fromSocket = Effect.fnUntraced(function*(
     }
   })
 
+  const deliverHeld = (): void => {
+    const frames = held.shift()
+    if (frames === undefined) {
+      readable.openUnsafe()
+      return
+    }
+    receive(frames)
+    if (!isPaused) deliverHeld()
+  }
+
   return {
     run: (handler) =>
       Effect.suspend(() => {
@@ -143,8 +153,7 @@ export const fromSocket = Effect.fnUntraced(function*(
     },
     resume: () => {
       isPaused = false
-      while (!isPaused && held.length > 0) receive(held.shift()!)
-      if (!isPaused) readable.openUnsafe()
+      deliverHeld()
     },
     ping: () => {},
     close: (code, reason) => {

@@ -478,6 +478,13 @@ describe("any routes", () => {
     return outer.split("/").every((name, i) => name.startsWith(":") || name === segments[i])
   }
 
+  const paramsOf = (pattern: string, path: string) => {
+    const segments = path.split("/")
+    return Object.fromEntries(
+      pattern.split("/").flatMap((name, i) => name.startsWith(":") ? [[name.slice(1), segments[i]]] : [])
+    )
+  }
+
   const someSegments = ["a", "b", "c", ""]
   const paths = [
     ...someSegments,
@@ -490,10 +497,12 @@ describe("any routes", () => {
     [Patterns],
     ([patterns]) =>
       Effect.gen(function*() {
-        const which = Action.make("which", { success: Schema.String })
+        const which = Action.make("which", { success: Schema.Unknown })
         const loose: Loose = {
           members: patterns.map((pattern) => route(pattern, [which])),
-          handlers: patterns.map((pattern) => [pattern, "which", () => Effect.succeed(pattern)])
+          handlers: patterns.map((
+            pattern
+          ) => [pattern, "which", ({ params }: Handlers.Request) => Effect.succeed({ pattern, params })])
         }
         const ambiguous = patterns.some((one, i) =>
           patterns.slice(i + 1).some((other) =>
@@ -515,10 +524,10 @@ describe("any routes", () => {
           assert.deepStrictEqual([path, reply.status, reply.data], [
             path,
             found === undefined ? 404 : 200,
-            found ?? null
+            found === undefined ? null : { pattern: found, params: paramsOf(found, path) }
           ])
         }
       }),
-    { arbitrary: { runs: 60 } }
+    { arbitrary: { runs: 100 } }
   )
 })

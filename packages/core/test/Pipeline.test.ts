@@ -12,6 +12,7 @@ import {
   Transport
 } from "@effect-channels/core"
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -616,6 +617,8 @@ describe("failures", () => {
         error: [NotThere, Conflict, Odd]
       }),
       Action.make("union", { error: Schema.Union([NotThere, Conflict]) }),
+      Action.make("annotated", { error: Schema.Union([Odd, Conflict]).annotate({ httpApiStatus: 422 }) }),
+      Action.make("nothing"),
       Action.make("find", { success: Schema.String, error: NotThere }).pipe(Action.object(Schema.String))
     )
   )
@@ -631,8 +634,13 @@ describe("failures", () => {
         Handlers.handle("ping", pong),
         Handlers.handle("fail", ({ payload }) => fail(payload) as Effect.Effect<number>),
         Handlers.handle("union", () => Effect.fail(new Conflict({ since: new Date(0) }))),
+        Handlers.handle("annotated", ({ requestId }) =>
+          Effect.fail(requestId === 1 ? new Odd({ message: "odd" }) : new Conflict({ since: new Date(0) }))),
+        Handlers.handle("nothing", () =>
+          undefined as never),
         Handlers.handle("find", {
-          object: () => fail("object") as Effect.Effect<string>,
+          object: () =>
+            fail("object") as Effect.Effect<string>,
           run: ({ object }) => Effect.succeed(object)
         }),
         Handlers.toLayer,
@@ -659,6 +667,8 @@ describe("failures", () => {
     "interrupts itself later": () => Effect.andThen(Effect.yieldNow, Effect.interrupt),
     "fails with a declared error, and dies of it": () =>
       Effect.ensuring(Effect.fail(new NotThere({ id: 1 })), Effect.die(secret)),
+    "fails with a declared error, and dies beside it": () =>
+      Effect.failCause(Cause.combine(Cause.fail(new NotThere({ id: 1 })), Cause.die(secret))),
     "answers with what is no effect": () => secret.message as never,
     "answers with nothing": () => undefined as never,
     "answers with a promise": () => Promise.resolve(1) as never,
@@ -757,6 +767,23 @@ describe("failures", () => {
       ])
       assert.strictEqual(status, 409)
     }))
+
+  it.effect("that are declared as one union have the status of the union where the member has none", () =>
+    Effect.gen(function*() {
+      const client = yield* open(yield* serveFailing(() => Effect.void))
+      assert.strictEqual((yield* client.ask({ action: "annotated", request_id: 1 })).status, 422)
+      assert.strictEqual((yield* client.ask({ action: "annotated", request_id: 2 })).status, 409)
+    }))
+
+  it.effect("are told too where nothing was to be answered", () =>
+    withLogs((logs) =>
+      Effect.gen(function*() {
+        const client = yield* open(yield* serveFailing(() => Effect.void))
+        assert.strictEqual((yield* client.ask({ action: "nothing" })).status, 500)
+        yield* settle
+        assert.strictEqual(logs.length, 1)
+      })
+    ))
 
   it.effect("of effect-channels' own have their status wherever they come from", () =>
     withLogs((logs) =>
@@ -1001,6 +1028,31 @@ describe("permissions of a connection", () => {
       assert.deepStrictEqual(yield* ask("admin", "admins"), [403, "load admins", "isOwner"])
     }))
 
+  it.effect("that answer with neither yes nor no break, whatever they answer with", () =>
+    withLogs((logs) =>
+      Effect.gen(function*() {
+        for (const answer of [undefined, null, 0, "yes", Symbol("yes"), {}, Object.create(null), new Proxy({}, {})]) {
+          for (const check of [() => answer as never, () => Effect.succeed(answer as never)]) {
+            for (
+              const permission of [Permission.connection("odd", check), Permission.not(Permission.action("odd", check))]
+            ) {
+              const One = Consumer.make("one", { path: "/ws/" }).pipe(Consumer.permit(permission), Consumer.add(ping))
+              const client = yield* open(
+                yield* serve(
+                  [One],
+                  Consumer.handlers(One).pipe(Handlers.handle("ping", pong), Handlers.toLayer)
+                )
+              )
+              const before = logs.length
+              assert.strictEqual((yield* client.ask({ action: "ping" })).status, 500)
+              yield* settle
+              assert.strictEqual(logs.length, before + 1)
+            }
+          }
+        }
+      })
+    ))
+
   it.effect("that never answer end with the action's time", () =>
     Effect.gen(function*() {
       const stopped: Array<string> = []
@@ -1113,7 +1165,8 @@ describe("a server that stops", () => {
   it.effect("does not wait for a connection that has ended", () =>
     Effect.gen(function*() {
       const { client } = yield* start
-      yield* client.send(sleepFor(1, 500))
+      // Two that run, and one that waits and will never be answered.
+      yield* client.send(sleepFor(1, 500), sleepFor(2, 500), sleepFor(3, 500))
       const draining = yield* Effect.forkChild(client.session.drain("1 hour"), { startImmediately: true })
       yield* client.peer.close(4001)
       assert.isTrue(Option.isSome(yield* soon(Fiber.join(draining))))

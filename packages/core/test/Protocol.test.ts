@@ -19,6 +19,14 @@ const makeApi = (concurrency?: Action.Concurrency) =>
       Action.make("ignore", { payload: Schema.Unknown }),
       Action.make("number", { payload: Schema.Finite, success: Schema.Finite }),
       Action.make("words", { payload: { list: Schema.Array(Schema.String), flag: Schema.Boolean } }),
+      Action.make("maybe", {
+        payload: Schema.optionalKey(Schema.Struct({ text: Schema.String })),
+        success: Schema.Unknown
+      }),
+      Action.make("usually", {
+        payload: Schema.String.pipe(Schema.withDecodingDefaultKey(Effect.succeed("usual"))),
+        success: Schema.Unknown
+      }),
       Action.make("tree", { payload: Tree }),
       Action.make("nest", { payload: Nest }),
       Action.make("keys", { payload: Schema.Record(Schema.String, Schema.Unknown), success: Schema.Unknown }),
@@ -37,6 +45,9 @@ const makeApi = (concurrency?: Action.Concurrency) =>
     Consumer.add(
       Route.make("items/").pipe(Route.add(Action.make("list", { success: Schema.String }))),
       Route.make("items/:id/", { id: ItemId }).pipe(Route.add(Action.make("get", { success: Schema.Unknown }))),
+      Route.make("prices/:amount/", { amount: Schema.NumberFromString }).pipe(
+        Route.add(Action.make("get", { success: Schema.Unknown }))
+      ),
       Route.make("items/new/").pipe(Route.add(Action.make("get", { success: Schema.String }))),
       Route.make("named/:constructor/:toString/").pipe(Route.add(Action.make("get", { success: Schema.Unknown }))),
       Route.make("__proto__/").pipe(Route.add(Action.make("get", { success: Schema.String })))
@@ -58,6 +69,8 @@ const live = (api: typeof Api) =>
     Handlers.handle("ignore", () => Effect.void),
     Handlers.handle("number", ({ payload }) => Effect.succeed(payload)),
     Handlers.handle("words", () => Effect.void),
+    Handlers.handle("maybe", ({ payload }) => Effect.succeed(payload ?? "nothing")),
+    Handlers.handle("usually", ({ payload }) => Effect.succeed(payload)),
     Handlers.handle("tree", () => Effect.void),
     Handlers.handle("nest", () => Effect.void),
     Handlers.handle("keys", ({ payload }) => Effect.succeed(described(payload))),
@@ -82,6 +95,7 @@ const live = (api: typeof Api) =>
     Handlers.handle("constructor", () => Effect.succeed("the action constructor")),
     Handlers.handle("items/", "list", () => Effect.succeed("the list of the route")),
     Handlers.handle("items/:id/", "get", ({ params, query }) => Effect.succeed({ id: params.id, query })),
+    Handlers.handle("prices/:amount/", "get", ({ params }) => Effect.succeed(params)),
     Handlers.handle("items/new/", "get", () => Effect.succeed("a new one")),
     Handlers.handle("named/:constructor/:toString/", "get", ({ params }) => Effect.succeed({ ...params })),
     Handlers.handle("__proto__/", "get", () => Effect.succeed("the route __proto__")),
@@ -378,6 +392,9 @@ describe("routes", () => {
           "*",
           "items/*/",
           "items/:id/",
+          "prices/x/",
+          "prices/NaN/",
+          "prices//",
           "/",
           "get",
           "__proto__",
@@ -477,6 +494,25 @@ describe("payload and fields", () => {
         })
       ]
     ]))
+
+  it.effect("may be left out where the payload is optional, and is checked where it is there", () =>
+    Effect.gen(function*() {
+      const client = yield* connect
+      const dataOf = (request: object) => Effect.map(client.ask(request), ({ data, status }) => [status, data])
+      assert.deepStrictEqual(yield* dataOf({ action: "maybe" }), [200, "nothing"])
+      assert.deepStrictEqual(yield* dataOf({ action: "maybe", data: { text: "a" } }), [200, { text: "a" }])
+      assert.deepStrictEqual(yield* dataOf({ action: "usually" }), [200, "usual"])
+      assert.deepStrictEqual(yield* dataOf({ action: "usually", data: "other" }), [200, "other"])
+      assert.deepStrictEqual(yield* invalid(client, { action: "maybe", data: null }), [
+        { detail: "Expected object", code: "invalid", path: ["data"] }
+      ])
+      assert.deepStrictEqual(yield* invalid(client, { action: "maybe", data: { text: 1 } }), [
+        { detail: "Expected string", code: "invalid", path: ["data", "text"] }
+      ])
+      assert.deepStrictEqual(yield* invalid(client, { action: "usually", data: 1 }), [
+        { detail: "Expected string", code: "invalid", path: ["data"] }
+      ])
+    }))
 
   it.effect("have at most 32 problems told", () =>
     Effect.gen(function*() {

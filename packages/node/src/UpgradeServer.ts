@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import * as Pipeline from "@effect-channels/core/Pipeline"
 import * as ChannelError from "@effect-channels/core/ChannelError"
+import * as Pipeline from "@effect-channels/core/Pipeline"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -42,22 +42,23 @@ export class UpgradeServer extends Context.Service<UpgradeServer, {
 export const layer = (server: Server): Layer.Layer<UpgradeServer> => Layer.effect(UpgradeServer, attach(server))
 
 const attach = (server: Server) =>
-  Effect.acquireRelease(Effect.sync(() => new Attached(server)), (attached) => Effect.sync(() => attached.detach())).pipe(
-    Effect.map((attached) =>
-      UpgradeServer.of({
-        handle: (handler) =>
-          Effect.acquireRelease(
-            Effect.sync(() => {
-              attached.handlers.add(handler)
-            }),
-            () =>
+  Effect.acquireRelease(Effect.sync(() => new Attached(server)), (attached) => Effect.sync(() => attached.detach()))
+    .pipe(
+      Effect.map((attached) =>
+        UpgradeServer.of({
+          handle: (handler) =>
+            Effect.acquireRelease(
               Effect.sync(() => {
-                attached.handlers.delete(handler)
-              })
-          )
-      })
+                attached.handlers.add(handler)
+              }),
+              () =>
+                Effect.sync(() => {
+                  attached.handlers.delete(handler)
+                })
+            )
+        })
+      )
     )
-  )
 
 class Attached {
   readonly handlers = new Set<Handler>()

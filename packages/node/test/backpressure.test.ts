@@ -32,29 +32,33 @@ const stalled = (socket: Socket, echoes: () => number) =>
   })
 
 describe("a client that does not read", () => {
-  it.live("is not read either, while others are served; then gets every reply once and in order", () =>
-    Effect.gen(function*() {
-      const count = 1000
-      const { echoes, port, sockets } = yield* startWatched({ maxUnsent: megabyte, maxInFlight: 10_000 })
-      const client = yield* Client.open(port)
-      const other = yield* Client.open(port)
-      yield* client.stall
-      for (let i = 0; i < count; i += 10) {
-        yield* client.send(...Array.from({ length: 10 }, (_, j) => request(i + j)))
-      }
-      const answered = yield* stalled(sockets[0]!, echoes)
-      assert.isBelow(answered, count)
-      assert.isAtMost(sockets[0]!.writableLength, megabyte + 2 * (times + 200))
-      for (let i = 0; i < 20; i++) {
-        assert.strictEqual((yield* other.ask({ action: "echo", data: `${i}` })).data, `${i}`)
-      }
-      assert.strictEqual(echoes(), answered + 20)
-      yield* client.flow
-      const replies = yield* client.takeAll(count)
-      assert.deepStrictEqual(replies.map(({ request_id }) => request_id), Array.from({ length: count }, (_, i) => i))
-      assert.isTrue(replies.every(({ data }) => (data as string).length === times))
-      assert.strictEqual((yield* client.ask({ action: "echo", data: "after" })).data, "after")
-    }), 30_000)
+  it.live(
+    "is not read either, while others are served; then gets every reply once and in order",
+    () =>
+      Effect.gen(function*() {
+        const count = 1000
+        const { echoes, port, sockets } = yield* startWatched({ maxUnsent: megabyte, maxInFlight: 10_000 })
+        const client = yield* Client.open(port)
+        const other = yield* Client.open(port)
+        yield* client.stall
+        for (let i = 0; i < count; i += 10) {
+          yield* client.send(...Array.from({ length: 10 }, (_, j) => request(i + j)))
+        }
+        const answered = yield* stalled(sockets[0]!, echoes)
+        assert.isBelow(answered, count)
+        assert.isAtMost(sockets[0]!.writableLength, megabyte + 2 * (times + 200))
+        for (let i = 0; i < 20; i++) {
+          assert.strictEqual((yield* other.ask({ action: "echo", data: `${i}` })).data, `${i}`)
+        }
+        assert.strictEqual(echoes(), answered + 20)
+        yield* client.flow
+        const replies = yield* client.takeAll(count)
+        assert.deepStrictEqual(replies.map(({ request_id }) => request_id), Array.from({ length: count }, (_, i) => i))
+        assert.isTrue(replies.every(({ data }) => (data as string).length === times))
+        assert.strictEqual((yield* client.ask({ action: "echo", data: "after" })).data, "after")
+      }),
+    30_000
+  )
 
   it.live("and goes away leaves nothing behind", () =>
     Effect.gen(function*() {
@@ -70,7 +74,10 @@ describe("a client that does not read", () => {
         yield* Server.until(() => sockets.at(-1)!.destroyed)
         assert.strictEqual(echoes(), answered)
       }
-      assert.strictEqual((yield* (yield* Effect.eventually(Client.open(port))).ask({ action: "echo", data: "a" })).data, "a")
+      assert.strictEqual(
+        (yield* (yield* Effect.eventually(Client.open(port))).ask({ action: "echo", data: "a" })).data,
+        "a"
+      )
     }), 30_000)
 
   it.live("is read on, time after time", () =>

@@ -11,7 +11,9 @@ import { frameOf, opcode } from "./support/frames.ts"
 import * as Server from "./support/server.ts"
 
 /** The ways a client goes away, and the close code that the server sees. */
-const ways: ReadonlyArray<readonly [name: string, leave: (client: Client.Client) => Effect.Effect<void>, code: number]> = [
+const ways: ReadonlyArray<
+  readonly [name: string, leave: (client: Client.Client) => Effect.Effect<void>, code: number]
+> = [
   ["closes", (client) => client.close(1000, "bye"), 1000],
   ["closes without a code", (client) => client.close(), 1005],
   ["closes with a code of its own", (client) => client.close(4001), 4001],
@@ -19,7 +21,11 @@ const ways: ReadonlyArray<readonly [name: string, leave: (client: Client.Client)
   ["drops the TCP connection", (client) => client.drop, 1006],
   ["resets the TCP connection", (client) => client.reset, 1006],
   ["breaks the protocol", (client) => client.write(frameOf("x", { isMasked: false })), 1006],
-  ["breaks off in the middle of a frame", (client) => Effect.andThen(client.write(frameOf("x").subarray(0, 3)), client.drop), 1006]
+  [
+    "breaks off in the middle of a frame",
+    (client) => Effect.andThen(client.write(frameOf("x").subarray(0, 3)), client.drop),
+    1006
+  ]
 ]
 
 const endings = (logs: ReadonlyArray<Server.LogEntry>) =>
@@ -108,12 +114,16 @@ const startTraced = Effect.gen(function*() {
   const trace: Array<string> = []
   const note = (what: string) => Effect.sync(() => void trace.push(what))
   const handlers = Consumer.handlers(Traced).pipe(
-    Handlers.handle("hang", () =>
-      Effect.andThen(note("start"), Effect.never).pipe(Effect.onInterrupt(() => note("stop")))),
+    Handlers.handle(
+      "hang",
+      () => Effect.andThen(note("start"), Effect.never).pipe(Effect.onInterrupt(() => note("stop")))
+    ),
     Handlers.toLayer,
-    Layer.provide(Server.CurrentUser.layer(() =>
-      Effect.andThen(Effect.acquireRelease(note("acquire"), () => note("release")), Server.alice)
-    ))
+    Layer.provide(
+      Server.CurrentUser.layer(() =>
+        Effect.andThen(Effect.acquireRelease(note("acquire"), () => note("release")), Server.alice)
+      )
+    )
   )
   const { port } = yield* Server.start(Layer.provide(NodeChannels.serve(Traced), handlers))
   return { port, trace }

@@ -59,9 +59,7 @@ describe("frame", () => {
 
   it.prop("writes messages that are read as what they were, one after the other", [Texts], ([samples]) => {
     const texts = samples.map(({ character, text, times }) => text + character.repeat(Math.min(times, 70_000)))
-    const messages = texts.map((text, i) =>
-      samples[i]!.isShared ? Frame.encodeShared(new SharedFrame(text)) : text
-    )
+    const messages = texts.map((text, i) => samples[i]!.isShared ? Frame.encodeShared(new SharedFrame(text)) : text)
     const expected = texts.map((text) => text.toWellFormed())
     const bytes = Frame.encodeAll(messages)
     assert.deepStrictEqual(textsOf(parse(bytes)), expected)

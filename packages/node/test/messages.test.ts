@@ -123,14 +123,18 @@ describe("messages", () => {
   it.live("are answered in frames of every length", () =>
     Effect.gen(function*() {
       const client = yield* connect()
-      const overhead = (yield* Effect.andThen(client.send({ action: "repeat", data: { text: "", times: 1 } }), client.takeText)).length
+      const overhead =
+        (yield* Effect.andThen(client.send({ action: "repeat", data: { text: "", times: 1 } }), client.takeText)).length
       for (const text of ["a", "é", "€", "😀"]) {
         const size = Buffer.byteLength(text)
         for (const bytes of [125, 126, 127, 65535, 65536, 200_000]) {
           const times = Math.floor((bytes - overhead) / size)
           const rest = "x".repeat(bytes - overhead - times * size)
           if (times < 1) continue
-          yield* client.send({ action: "repeat", data: { text, times } }, { action: "repeat", data: { text, times: 1 } })
+          yield* client.send({ action: "repeat", data: { text, times } }, {
+            action: "repeat",
+            data: { text, times: 1 }
+          })
           const reply = yield* client.take
           assert.strictEqual(reply.data, text.repeat(times))
           assert.strictEqual((yield* client.take).data, text)
@@ -161,7 +165,9 @@ describe("messages", () => {
       const client = yield* Client.open(port)
       const ids = Array.from({ length: 300 }, (_, id) => id)
       yield* Server.permit(permits, 100)
-      yield* client.send(...ids.map((id) => ({ action: id % 3 === 0 ? "hold" : "echo", data: `${id}`, request_id: id })))
+      yield* client.send(
+        ...ids.map((id) => ({ action: id % 3 === 0 ? "hold" : "echo", data: `${id}`, request_id: id }))
+      )
       const replies = yield* client.takeAll(300)
       assert.deepStrictEqual(replies.map(({ request_id }) => request_id), ids)
       assert.deepStrictEqual(replies.map(({ data }) => data), ids.map(String))

@@ -5,7 +5,6 @@ import * as Fiber from "effect/Fiber"
 import { createServer } from "node:http"
 import type { Socket } from "node:net"
 import { WebSocketServer } from "ws"
-import type { MakeTransport } from "../../core/test/support/transports.ts"
 import { transportSuite } from "../../core/test/support/transports.ts"
 import { WsTransport } from "../src/internal/transport.ts"
 import * as Client from "./support/client.ts"
@@ -13,7 +12,7 @@ import * as Frames from "./support/frames.ts"
 import { portOf, until } from "./support/server.ts"
 
 /** A transport over a real connection, with the raw client at its other end. */
-const makePair = Effect.gen(function*() {
+const connect = Effect.fnUntraced(function*(options: { readonly compression: boolean }) {
   const server = yield* Effect.acquireRelease(
     Effect.callback<ReturnType<typeof createServer>>((resume) => {
       const server = createServer()
@@ -21,14 +20,17 @@ const makePair = Effect.gen(function*() {
     }),
     (server) => Effect.sync(() => server.close())
   )
-  const wss = new WebSocketServer({ noServer: true, clientTracking: false })
+  // Level 0 makes nothing shorter: what is to be unsent does not get lost in being compressed.
+  const perMessageDeflate = options.compression && { zlibDeflateOptions: { level: 0 } }
+  const wss = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate })
   const made = yield* Deferred.make<WsTransport>()
   server.once("upgrade", (request, socket: Socket, head) => {
     wss.handleUpgrade(request, socket, head, (ws) => {
       Deferred.doneUnsafe(made, Effect.succeed(new WsTransport(ws, socket)))
     })
   })
-  const client = yield* Effect.orDie(Client.open(portOf(server)))
+  const headers = options.compression ? Client.compression : {}
+  const client = yield* Effect.orDie(Client.open(portOf(server), "/", { headers }))
   const transport = yield* Effect.acquireRelease(
     Deferred.await(made),
     (transport) => Effect.sync(() => transport.terminate())
@@ -36,11 +38,15 @@ const makePair = Effect.gen(function*() {
   return { transport, client }
 })
 
-const make: MakeTransport = Effect.map(makePair, ({ client, transport }) => {
+const makePair = connect({ compression: false })
+
+const makeCompressed = connect({ compression: true })
+
+const toTransport = ({ client, transport }: Effect.Success<typeof makePair>) => {
   const { close, closed, flow, send, stall, takeText } = client
   const peer = { send, take: takeText, closed, close: (code = 1000, reason = "") => close(code, reason), stall, flow }
   return [transport, peer] as const
-})
+}
 
 /** What is on its way over the loopback arrives within some turns of the event loop. */
 const settle = Effect.callback<void>((resume) => {
@@ -48,7 +54,9 @@ const settle = Effect.callback<void>((resume) => {
   return Effect.sync(() => clearTimeout(timer))
 })
 
-transportSuite("WsTransport", make, { live: true, settle })
+transportSuite("WsTransport", Effect.map(makePair, toTransport), { live: true, settle })
+
+transportSuite("WsTransport with compression", Effect.map(makeCompressed, toTransport), { live: true, settle })
 
 describe("WsTransport", () => {
   it.live("gives the frames of one packet as one batch", () =>
@@ -145,6 +153,17 @@ describe("WsTransport", () => {
         assert.strictEqual(kinds.indexOf(8), kinds.length - 1, `${end}: ${kinds.join(" ")}`)
         yield* Fiber.join(fiber)
       }
+    }))
+
+  it.live("is not drained while messages wait to be compressed", () =>
+    Effect.gen(function*() {
+      const { client, transport } = yield* makeCompressed
+      yield* Effect.forkScoped(transport.run(() => {}), { startImmediately: true })
+      for (let i = 0; i < 100; i++) transport.send("x".repeat(60_000))
+      assert.isAbove(transport.unsent(), 5_000_000)
+      yield* transport.drained
+      assert.isBelow(transport.unsent(), 120_000)
+      assert.strictEqual((yield* Effect.replicateEffect(client.takeText, 100)).join("").length, 6_000_000)
     }))
 
   it.live("ends at once when it is terminated while it is paused", () =>

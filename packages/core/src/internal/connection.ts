@@ -2,7 +2,7 @@
  * The messages of one connection: which runs when, for how long, and what is kept between them. It speaks to the transport
  * by calls, not by effects: a message that is answered at once costs no fiber.
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -141,7 +141,9 @@ export class Exchange {
         return this.#decode(this.endpoint!.decodePayload, (this.envelope as Envelope.Envelope).body["data"])
       case Stage.Fields: {
         const { decodeFields } = this.endpoint!
-        const fields = decodeFields === undefined ? undefined : Envelope.fields((this.envelope as Envelope.Envelope).body)
+        const fields = decodeFields === undefined
+          ? undefined
+          : Envelope.fields((this.envelope as Envelope.Envelope).body)
         return this.#decode(decodeFields, fields)
       }
       case Stage.Problems: {
@@ -301,7 +303,9 @@ const attempt = <Args extends ReadonlyArray<unknown>>(f: (...args: Args) => Work
   try {
     const work = f(...args)
     if (Effect.isEffect(work)) return work
-    return Exit.die(new TypeError(`A handler must answer with an effect, not with ${work === null ? "null" : typeof work}`))
+    return Exit.die(
+      new TypeError(`A handler must answer with an effect, not with ${work === null ? "null" : typeof work}`)
+    )
   } catch (defect) {
     return Exit.die(defect)
   }

@@ -179,7 +179,9 @@ export class Connections {
       this.#isEnding = true
       yield* Fiber.interruptAll(this.#handshakes)
       const live = Array.from(this.#live)
-      yield* Effect.forEach(live, ({ session }) => session.drain(this.#options.drainTimeout), { concurrency: "unbounded" })
+      yield* Effect.forEach(live, ({ session }) => session.drain(this.#options.drainTimeout), {
+        concurrency: "unbounded"
+      })
       const ended = Fiber.awaitAll(live.map(({ fiber }) => fiber))
       yield* Effect.interruptible(Effect.timeoutOption(ended, closeTimeoutAtEnd))
       for (const { transport } of this.#live) transport.terminate()

@@ -94,6 +94,9 @@ const defaultHeaders = (port: number) => ({
   "Sec-WebSocket-Version": "13"
 })
 
+/** The headers that offer compression, as far as this client can undo it. */
+export const compression = { "Sec-WebSocket-Extensions": "permessage-deflate; server_no_context_takeover" }
+
 /** The bytes of a handshake. */
 export const handshakeOf = (port: number, path: string, options: Options = {}): Buffer => {
   const headers = Object.entries({ ...defaultHeaders(port), ...options.headers })
@@ -136,7 +139,7 @@ export const open = Effect.fnUntraced(function*(
   const parse = Frames.makeParser((frame) => {
     frames.push(frame)
     const { opcode, payload } = frame
-    if (opcode === Frames.opcode.text) Queue.offerUnsafe(texts, payload.toString())
+    if (opcode === Frames.opcode.text) Queue.offerUnsafe(texts, Frames.textOf(frame))
     if (opcode === Frames.opcode.ping && options.answersPings !== false) {
       socket.write(Frames.frameOf(payload, { opcode: Frames.opcode.pong }))
     }
@@ -175,9 +178,11 @@ export const open = Effect.fnUntraced(function*(
   const headers = yield* Deferred.await(opened)
 
   const send: Client["send"] = (...messages) =>
-    write(...messages.map((message) =>
-      Frames.frameOf(typeof message === "string" || message instanceof Uint8Array ? message : JSON.stringify(message))
-    ))
+    write(
+      ...messages.map((message) =>
+        Frames.frameOf(typeof message === "string" || message instanceof Uint8Array ? message : JSON.stringify(message))
+      )
+    )
   const take = Effect.map(Queue.take(texts), (text): Reply => JSON.parse(text))
   let trips = 0
   return {

@@ -2,6 +2,7 @@
  * WebSocket frames as the RFC has them, apart from the code under test: written as a client does, read as a client does.
  */
 import { Buffer } from "node:buffer"
+import { constants, inflateRawSync } from "node:zlib"
 
 /** The kinds of frames (RFC 6455, 5.2). */
 export const opcode = { continuation: 0x0, text: 0x1, binary: 0x2, close: 0x8, ping: 0x9, pong: 0xa } as const
@@ -43,6 +44,13 @@ export const frameOf = (content: string | Uint8Array, options: FrameOptions = {}
   if (options.isMasked === false) return Buffer.concat([Buffer.from([first]), length, payload])
   length[0]! |= 0x80
   return Buffer.concat([Buffer.from([first]), length, mask, payload.map((byte, i) => byte ^ mask[i % 4]!)])
+}
+
+/** What a text frame says; a compressed one must not depend on those before it (RFC 7692). */
+export const textOf = ({ payload, rsv }: Frame): string => {
+  if (rsv !== 4) return payload.toString()
+  const bytes = Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])])
+  return inflateRawSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH }).toString()
 }
 
 /** A close frame of a client. */
