@@ -48,7 +48,8 @@ export * as Consumer from "./Consumer.ts"
  * Pending as the unknown that a later phase resolves, and Failed as an unknown that nothing resolves any more. So a
  * failure never turns into Allow, under `not` neither, and never hides an answer that holds whatever the failed check
  * would have said: `or(allow, failed)` is Allow, `and(deny, failed)` is Deny, everything else that depends on the failed
- * check is Failed.
+ * check is Failed. (Where a failed and a pending check stand in one expression it may be Pending first, and Failed after the
+ * last phase: neither allows.)
  *
  * @since 0.1.0
  */
