@@ -32,7 +32,7 @@ export interface Transport {
   readonly send: (frame: string | SharedFrame) => void
   /** The bytes that were sent and have not left yet. */
   readonly unsent: () => number
-  /** Completes when nearly everything has left, or the connection has ended. */
+  /** Completes when nearly everything has left, or the connection has ended; then `run` has completed before. */
   readonly drained: Effect.Effect<void>
   /** Stops reading, so that the client has to wait. */
   readonly pause: () => void
@@ -132,9 +132,10 @@ export const fromSocket = Effect.fnUntraced(function*(
         return Effect.raceFirst(read, write)
       }).pipe(
         Effect.catch((error) => Effect.succeed(closedOf(error))),
-        Effect.ensuring(Effect.sync(() => {
+        Effect.ensuring(Effect.suspend(() => {
           ended = true
-          idle.openUnsafe()
+          // Later: who waits for the end learns of it first.
+          return Effect.forkDetach(idle.open)
         })),
         Effect.scoped
       ),

@@ -39,6 +39,7 @@ const makeApi = (concurrency?: Action.Concurrency) =>
       Action.make("seen", { success: Schema.Unknown }),
       Action.make("missing", { error: NotThere }),
       Action.make("die"),
+      Action.make("say \"ü\"\n"),
       Action.make("__proto__", { success: Schema.String }),
       Action.make("constructor", { success: Schema.String })
     ),
@@ -48,6 +49,8 @@ const makeApi = (concurrency?: Action.Concurrency) =>
       Route.make("prices/:amount/", { amount: Schema.NumberFromString }).pipe(
         Route.add(Action.make("get", { success: Schema.Unknown }))
       ),
+      Route.make("left/:a/end/now/").pipe(Route.add(Action.make("get", { success: Schema.Unknown }))),
+      Route.make(":b/right/stop/now/").pipe(Route.add(Action.make("get", { success: Schema.Unknown }))),
       Route.make("items/new/").pipe(Route.add(Action.make("get", { success: Schema.String }))),
       Route.make("named/:constructor/:toString/").pipe(Route.add(Action.make("get", { success: Schema.Unknown }))),
       Route.make("__proto__/").pipe(Route.add(Action.make("get", { success: Schema.String })))
@@ -91,11 +94,14 @@ const live = (api: typeof Api) =>
     // A pipe takes twenty steps.
     Handlers.handle("missing", () => Effect.fail(new NotThere({ id: 1 }))),
     Handlers.handle("die", () => Effect.die(new Error("secret"))),
+    Handlers.handle("say \"ü\"\n", () => Effect.void),
     Handlers.handle("__proto__", () => Effect.succeed("the action __proto__")),
     Handlers.handle("constructor", () => Effect.succeed("the action constructor")),
     Handlers.handle("items/", "list", () => Effect.succeed("the list of the route")),
     Handlers.handle("items/:id/", "get", ({ params, query }) => Effect.succeed({ id: params.id, query })),
     Handlers.handle("prices/:amount/", "get", ({ params }) => Effect.succeed(params)),
+    Handlers.handle("left/:a/end/now/", "get", ({ params }) => Effect.succeed(params)),
+    Handlers.handle(":b/right/stop/now/", "get", ({ params }) => Effect.succeed(params)),
     Handlers.handle("items/new/", "get", () => Effect.succeed("a new one")),
     Handlers.handle("named/:constructor/:toString/", "get", ({ params }) => Effect.succeed({ ...params })),
     Handlers.handle("__proto__/", "get", () => Effect.succeed("the route __proto__")),
@@ -216,6 +222,7 @@ describe("replies", () => {
       [{ action: "ping" }, succeeds(null, { action: "ping" })],
       [{ action: "gone" }, succeeds(null, { action: "gone" }, 204)],
       [{ action: "post", data: { text: "x" } }, succeeds("posted x", { action: "post" }, 201)],
+      [{ action: "say \"ü\"\n" }, succeeds(null, { action: "say \"ü\"\n" })],
       [{ action: "later", data: [1, { a: null }] }, succeeds([1, { a: null }], { action: "later" })]
     ]))
 
@@ -436,6 +443,15 @@ describe("routes", () => {
       [
         { action: "get", route: "items/10/" },
         succeeds({ id: 10, query: {} }, { action: "get", route: "items/10/" })
+      ],
+      // The way that seems more specific may lead nowhere.
+      [
+        { action: "get", route: "left/right/stop/now/" },
+        succeeds({ b: "left" }, { action: "get", route: "left/right/stop/now/" })
+      ],
+      [
+        { action: "get", route: "left/right/end/now/" },
+        succeeds({ a: "right" }, { action: "get", route: "left/right/end/now/" })
       ]
     ]))
 })

@@ -84,13 +84,59 @@ describe("fromSocket", () => {
 
   it.effect("notices that the client has gone while it is paused", () =>
     Effect.gen(function*() {
+      for (const sent of [["a"], ["a", "b"]]) {
+        const { peer, socket } = yield* makeSocketPair
+        const transport = yield* Transport.fromSocket(socket)
+        const fiber = yield* Effect.forkScoped(transport.run(() => transport.pause()), { startImmediately: true })
+        for (const frame of sent) {
+          yield* peer.send(frame)
+          yield* settle
+        }
+        yield* peer.close(4001, "bye")
+        assert.deepStrictEqual(yield* soon(Fiber.join(fiber)), Option.some({ code: 4001, reason: "bye" }))
+      }
+    }))
+
+  it.effect("leaves the rest with the socket while it is paused", () =>
+    Effect.gen(function*() {
+      const { frames, peer, transport, unread } = yield* start
+      transport.pause()
+      for (let i = 0; i < 10; i++) {
+        yield* peer.send(String(i))
+        yield* settle
+      }
+      assert.isAtLeast(yield* unread, 7)
+      transport.resume()
+      yield* settle
+      assert.deepStrictEqual(frames.join(""), "0123456789")
+    }))
+
+  it.effect("gives batch after batch to a server that pauses after each", () =>
+    Effect.gen(function*() {
       const { peer, socket } = yield* makeSocketPair
       const transport = yield* Transport.fromSocket(socket)
-      const fiber = yield* Effect.forkScoped(transport.run(() => transport.pause()), { startImmediately: true })
-      yield* peer.send("a")
-      yield* settle
-      yield* peer.close(4001, "bye")
-      assert.deepStrictEqual(yield* soon(Fiber.join(fiber)), Option.some({ code: 4001, reason: "bye" }))
+      const batches: Array<ReadonlyArray<unknown>> = []
+      yield* Effect.forkScoped(
+        transport.run((batch) => {
+          batches.push(batch)
+          transport.pause()
+        }),
+        { startImmediately: true }
+      )
+      for (let i = 0; i < 5; i++) {
+        yield* peer.send(i.toString())
+        yield* settle
+      }
+      for (let count = 1; count <= 3; count++) {
+        assert.strictEqual(batches.length, count)
+        transport.resume()
+        yield* settle
+      }
+      for (let i = 0; i < 3; i++) {
+        transport.resume()
+        yield* settle
+      }
+      assert.deepStrictEqual(batches.flat(), ["0", "1", "2", "3", "4"])
     }))
 
   it.effect("gives nothing to the server while it is paused, not even what it was about to read", () =>

@@ -107,7 +107,7 @@ export const serve = <const C extends Consumer.Any | ReadonlyArray<Consumer.Any>
     }
     const pipeline = yield* Pipeline.make(listOf<NameOf<C>>(consumers), limits)
     const server = yield* UpgradeServer.UpgradeServer
-    const connections = yield* Connections.make(pipeline, {
+    yield* Connections.serve(pipeline, server, {
       origins: options.origins ?? [],
       maxFrame: options.maxFrame ?? 64 * 1024,
       maxConnections: options.maxConnections ?? 20_000,
@@ -117,7 +117,6 @@ export const serve = <const C extends Consumer.Any | ReadonlyArray<Consumer.Any>
       pongTimeout: Duration.fromInputUnsafe(options.pongTimeout ?? "10 seconds"),
       drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "5 seconds")
     })
-    yield* server.handle((request, socket, head) => connections.take(request, socket, head))
   }))
 
 type NameOf<C extends Consumer.Any | ReadonlyArray<Consumer.Any>> = C extends ReadonlyArray<Consumer.Any>

@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type { IncomingMessage, Server, ServerResponse } from "node:http"
+import { type IncomingMessage, type Server, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import * as Http from "./internal/http.ts"
 
@@ -134,10 +134,15 @@ class Attached {
     return false
   }
 
-  readonly #onUpgrade = (_request: IncomingMessage, socket: Socket): void => {
+  readonly #onUpgrade = (request: IncomingMessage, socket: Socket): void => {
     if (this.#server.listenerCount("upgrade") > 1) return
-    const { body, status } = this.handlers.size === 0 ? starting : notFound
-    Http.answer(socket, status, body)
+    if (Http.isWebSocket(request)) return Http.refuse(socket, this.handlers.size === 0 ? starting : notFound)
+    // What asks for another protocol may be answered in HTTP (RFC 9110, 7.8), as it would be without this listener.
+    const response = new ServerResponse(request)
+    response.shouldKeepAlive = false
+    response.assignSocket(socket)
+    response.once("finish", () => socket.destroySoon())
+    this.#server.emit("request", request, response)
   }
 
   /** Answers a request that nobody listens to: without an HTTP application it would wait for ever. */

@@ -294,6 +294,7 @@ export class Connection {
     this.#isStalled = true
     transport.pause()
     this.#fork(Effect.map(transport.drained, () => {
+      if (this.#isClosed) return
       this.#isStalled = false
       this.#pump(this.#main)
       this.#lanes?.forEach((lane) => this.#pump(lane))

@@ -251,11 +251,10 @@ export const transportSuite = (name: string, make: MakeTransport, options?: Suit
         let count = 0
         // What lies between server and client may take some before anything stays unsent.
         while (transport.unsent() <= 1024 * 1024 && count < 2000) {
-          transport.send(frame)
-          count++
-          if (count % 32 === 0) yield* settle
+          for (let i = 0; i < 32; i++) transport.send(frame)
+          count += 32
+          yield* settle
         }
-        yield* settle
         const unsent = transport.unsent()
         assert.isAbove(unsent, frame.length)
         assert.isAtMost(unsent, count * (frame.length + 16))
@@ -395,6 +394,8 @@ type Line = Queue.Queue<string | Uint8Array, Socket.SocketError>
 export interface SocketPair {
   readonly socket: Socket.Socket
   readonly peer: Peer
+  /** The frames that the client has sent, and the socket has not read. */
+  readonly unread: Effect.Effect<number>
   /** From now on whatever the socket writes fails. */
   readonly breakWrites: Effect.Effect<void>
 }
@@ -449,7 +450,7 @@ export const makeSocketPair: Effect.Effect<SocketPair> = Effect.gen(function*() 
     stall: Effect.sync(() => flowing.closeUnsafe()),
     flow: Effect.sync(() => flowing.openUnsafe())
   }
-  return { socket, peer, breakWrites: Effect.sync(() => isBroken = true) }
+  return { socket, peer, unread: Queue.size(toServer), breakWrites: Effect.sync(() => isBroken = true) }
 })
 
 /** A transport of a platform socket. */

@@ -9,10 +9,12 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import { Buffer } from "node:buffer"
 import { randomBytes } from "node:crypto"
 import type { IncomingMessage } from "node:http"
 import type { Socket } from "node:net"
 import { WebSocketServer } from "ws"
+import type { UpgradeServer } from "../UpgradeServer.ts"
 import * as Http from "./http.ts"
 import * as Origin from "./origin.ts"
 import { WsTransport } from "./transport.ts"
@@ -35,15 +37,16 @@ const closeTimeout = 5000
 /** A client has so long to answer a close frame, when the server stops: a mute one must not hold it up. */
 const closeTimeoutAtEnd = "200 millis"
 
-/** Starts to serve connections; they end with the scope. */
-export const make = Effect.fnUntraced(function*(
+/** Serves the connections of a server, until the scope ends; then it refuses new ones until those there are have ended. */
+export const serve = Effect.fnUntraced(function*(
   pipeline: Pipeline.Pipeline,
+  server: UpgradeServer["Service"],
   options: Options
-): Effect.fn.Return<Connections, never, Scope.Scope> {
+): Effect.fn.Return<void, never, Scope.Scope> {
   const connections = new Connections(pipeline, options, yield* Effect.context<never>())
+  yield* server.handle((request, socket, head) => connections.take(request, socket, head))
   yield* Effect.addFinalizer(() => connections.end)
   yield* Effect.forkScoped(connections.heartbeat)
-  return connections
 })
 
 /** A connection after its upgrade. */
@@ -87,17 +90,15 @@ export class Connections {
     socket.on("error", ignore)
     const refused = this.#refuseAtOnce(request)
     if (refused !== undefined) {
-      refuse(socket, refused)
+      Http.refuse(socket, refused)
       return true
     }
-    const fiber = Effect.runForkWith(this.#context)(this.#handshake(request, socket, head))
-    const onClose = () => fiber.interruptUnsafe()
-    socket.once("close", onClose)
+    const early = new Early(socket, head, this.#options.maxFrame)
+    const fiber = Effect.runForkWith(this.#context)(this.#handshake(request, socket, early))
+    if (fiber.pollUnsafe() !== undefined) return true
+    early.onGone = () => fiber.interruptUnsafe()
     this.#handshakes.add(fiber)
-    fiber.addObserver(() => {
-      this.#handshakes.delete(fiber)
-      socket.off("close", onClose)
-    })
+    fiber.addObserver(() => this.#handshakes.delete(fiber))
     return true
   }
 
@@ -116,7 +117,7 @@ export class Connections {
     return undefined
   }
 
-  #handshake(request: IncomingMessage, socket: Socket, head: Buffer): Effect.Effect<void> {
+  #handshake(request: IncomingMessage, socket: Socket, early: Early): Effect.Effect<void> {
     const handshake = {
       id: `${this.#idPrefix}-${++this.#lastId}`,
       url: request.url ?? "",
@@ -132,10 +133,19 @@ export class Connections {
     )
     return Effect.uninterruptibleMask((restore) =>
       Effect.matchEffect(restore(connected), {
-        onFailure: (refused) => Effect.sync(() => refuse(socket, refused)),
-        onSuccess: (session) => this.#upgrade(session, request, socket, head)
+        onFailure: (refused) =>
+          Effect.sync(() => {
+            early.take()
+            Http.refuse(socket, refused)
+          }),
+        onSuccess: (session) => this.#upgrade(session, request, socket, early.take())
       })
-    ).pipe(Effect.onInterrupt(() => Effect.sync(() => refuse(socket, stopping))))
+    ).pipe(Effect.onInterrupt(() =>
+      Effect.sync(() => {
+        early.take()
+        Http.refuse(socket, stopping)
+      })
+    ))
   }
 
   #upgrade(session: Pipeline.Session, request: IncomingMessage, socket: Socket, head: Buffer): Effect.Effect<void> {
@@ -144,6 +154,7 @@ export class Connections {
       this.#wss.handleUpgrade(request, socket, head, (ws) => {
         isUpgraded = true
         socket.off("error", ignore)
+        socket.resume()
         this.#start(session, new WsTransport(ws, socket))
       })
       return isUpgraded ? Effect.void : session.abandon
@@ -191,15 +202,44 @@ export class Connections {
   }
 }
 
+/**
+ * What a client sends before it has been answered, and whether it is still there: only who reads a socket learns that it has
+ * ended.
+ */
+class Early {
+  onGone: (() => void) | undefined
+  readonly #socket: Socket
+  readonly #chunks: Array<Buffer>
+  readonly #limit: number
+  #size = 0
+
+  constructor(socket: Socket, head: Buffer, limit: number) {
+    this.#socket = socket
+    this.#chunks = [head]
+    this.#limit = limit
+    socket.on("data", this.#onData)
+    socket.on("end", this.#onGone)
+    socket.on("close", this.#onGone)
+  }
+
+  /** Stops reading, and gives what was read. */
+  take(): Buffer {
+    this.#socket.off("data", this.#onData)
+    this.#socket.off("end", this.#onGone)
+    this.#socket.off("close", this.#onGone)
+    this.#socket.pause()
+    return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#chunks.push(chunk)
+    this.#size += chunk.length
+    if (this.#size > this.#limit) this.#socket.pause()
+  }
+
+  readonly #onGone = (): void => this.onGone?.()
+}
+
 const stopping = Pipeline.refuse(new ChannelError.Unavailable({ message: "The server is stopping" }))
 
 const ignore = (): void => {}
-
-/** Answers a handshake that is refused. */
-const refuse = (socket: Socket, { body, status }: Pipeline.HandshakeRefused): void =>
-  Http.answer(socket, status, body, extraHeaders[status])
-
-const extraHeaders: Readonly<Record<number, Readonly<Record<string, string>>>> = {
-  401: { "WWW-Authenticate": "Bearer" },
-  503: { "Retry-After": "1" }
-}

@@ -1,12 +1,12 @@
 /**
  * Answers upgrade requests before the upgrade, on the bare socket.
  */
+import type { HandshakeRefused } from "@effect-channels/core/Pipeline"
 import { Buffer } from "node:buffer"
 import { type IncomingMessage, STATUS_CODES } from "node:http"
 import type { Duplex } from "node:stream"
 
-/** Ends an upgrade request with an HTTP answer. */
-export const answer = (
+const answer = (
   socket: Duplex,
   status: number,
   body: string,
@@ -27,10 +27,22 @@ export const answer = (
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${head}\r\n${body}`)
 }
 
+/** Ends an upgrade request that is refused. */
+export const refuse = (socket: Duplex, { body, status }: HandshakeRefused): void =>
+  answer(socket, status, body, extraHeaders[status])
+
+const extraHeaders: Readonly<Record<number, Readonly<Record<string, string>>>> = {
+  401: { "WWW-Authenticate": "Bearer" },
+  503: { "Retry-After": "1" }
+}
+
+/** Whether an upgrade request wants a WebSocket. */
+export const isWebSocket = (request: IncomingMessage): boolean => request.headers.upgrade?.toLowerCase() === "websocket"
+
 /** What is wrong with an upgrade request (RFC 6455, 4.2.1), or `undefined`. */
 export const problemOf = (request: IncomingMessage): string | undefined => {
   if (request.method !== "GET") return `A WebSocket handshake is a GET request, not ${request.method}`
-  if (request.headers.upgrade?.toLowerCase() !== "websocket") return "The Upgrade header must be \"websocket\""
+  if (!isWebSocket(request)) return "The Upgrade header must be \"websocket\""
   if (!/^[+/0-9A-Za-z]{22}==$/.test(request.headers["sec-websocket-key"] ?? "")) {
     return "The Sec-WebSocket-Key header must be 16 bytes in base64"
   }

@@ -12,7 +12,9 @@ export const isAllowed = (
   if (typeof origin !== "string") return true
   if (allowed.includes(origin)) return true
   try {
-    return typeof host === "string" && new URL(origin).host === new URL(`http://${host}`).host.toLowerCase()
+    const page = new URL(origin)
+    // A port that goes without saying may be said all the same, on either side.
+    return typeof host === "string" && page.host !== "" && page.host === new URL(`${page.protocol}//${host}`).host
   } catch {
     return false
   }

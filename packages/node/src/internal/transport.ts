@@ -61,7 +61,10 @@ export class WsTransport implements Transport {
 
   send(frame: string | SharedFrame): void {
     if (this.#isClosing) return
-    if (this.#isCompressed) return this.#ws.send(typeof frame === "string" ? frame : frame.text)
+    if (this.#isCompressed) {
+      if (this.#ws.readyState !== this.#ws.OPEN) return
+      return this.#ws.send(typeof frame === "string" ? frame : frame.text, () => this.#socket.emit(compressed))
+    }
     const message = typeof frame === "string" ? frame : Frame.encodeShared(frame)
     ;(this.#outbox ??= []).push(message)
     this.#outboxSize += message.length
@@ -77,20 +80,29 @@ export class WsTransport implements Transport {
   get drained(): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
       this.#flush()
-      const socket = this.#socket
-      if (!socket.writableNeedDrain || socket.destroyed) return resume(Effect.void)
+      if (this.#ws.readyState === this.#ws.CLOSED || !this.#needsDrain()) return resume(Effect.void)
+      const off = () => {
+        this.#socket.off("drain", onDrain)
+        this.#socket.off(compressed, onDrain)
+        this.#ws.off("close", done)
+      }
       const done = () => {
-        socket.off("drain", done)
-        socket.off("close", done)
+        off()
         resume(Effect.void)
       }
-      socket.on("drain", done)
-      socket.on("close", done)
-      return Effect.sync(() => {
-        socket.off("drain", done)
-        socket.off("close", done)
-      })
+      const onDrain = () => {
+        if (!this.#needsDrain()) done()
+      }
+      this.#socket.on("drain", onDrain)
+      this.#socket.on(compressed, onDrain)
+      this.#ws.on("close", done)
+      return Effect.sync(off)
     })
+  }
+
+  /** What waits to be compressed has not come to the socket yet. */
+  #needsDrain(): boolean {
+    return this.#socket.writableNeedDrain || (this.#isCompressed && this.#ws.bufferedAmount > 0)
   }
 
   pause(): void {
@@ -160,13 +172,17 @@ export class WsTransport implements Transport {
     if (messages === undefined) return
     this.#outbox = undefined
     this.#outboxSize = 0
-    if (this.#isClosing || this.#socket.destroyed) return
+    // Nothing follows a close frame, which `ws` answers at once.
+    if (this.#ws.readyState !== this.#ws.OPEN) return
     const only = messages[0]!
     this.#socket.write(
       messages.length > 1 ? Frame.encodeAll(messages) : typeof only === "string" ? Frame.encode(only) : only
     )
   }
 }
+
+/** A message has been compressed and written. */
+const compressed = Symbol("effect-channels/compressed")
 
 const noBytes = Buffer.alloc(0)
 
