@@ -254,7 +254,7 @@ class Compiler {
       payloadPath: isOptional(action.payload) ? [] : ["data"],
       decodeFields: decoder(action.fields),
       encodeSuccess: isVoid(action.success) ? undefined : encoder(action.success),
-      errors: action.errors.flatMap(membersOf).map(declared),
+      errors: action.errors.flatMap((error) => declared(error)),
       load: typeof handle === "function" ? undefined : handle.object,
       run: typeof handle === "function" ? handle : handle.run,
       timeout: millis(action.timeout ?? this.#consumer.timeout),
@@ -348,15 +348,13 @@ const isOptional = (schema: Schema.Constraint): boolean =>
 
 const encoder = (schema: Schema.Constraint): Encode => Schema.encodeUnknownEffect(Schema.toCodecJson(schema))
 
-/** The members of a union of errors: each has its own status. */
-const membersOf = (schema: Schema.Constraint): ReadonlyArray<Schema.Constraint> =>
-  "members" in schema && Array.isArray(schema.members) ? schema.members.flatMap(membersOf) : [schema]
-
-const declared = (schema: Schema.Constraint): DeclaredError => ({
-  is: Schema.is(schema),
-  encode: encoder(schema),
-  status: statusOf(schema) ?? 500
-})
+/** A declared error, or each member of a union of them: it has its own status, or that of the union. */
+const declared = (schema: Schema.Constraint, outer = 500): ReadonlyArray<DeclaredError> => {
+  const status = statusOf(schema) ?? outer
+  return "members" in schema && Array.isArray(schema.members)
+    ? schema.members.flatMap((member) => declared(member, status))
+    : [{ is: Schema.is(schema), encode: encoder(schema), status }]
+}
 
 /** The `httpApiStatus` annotation of an error's schema. */
 export const statusOf = (schema: Schema.Constraint): number | undefined => {

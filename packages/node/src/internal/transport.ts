@@ -182,7 +182,7 @@ export class WsTransport implements Transport {
 }
 
 /** A message has been compressed and written. */
-const compressed = Symbol("effect-channels/compressed")
+const compressed = "effect-channels/compressed"
 
 const noBytes = Buffer.alloc(0)
 
