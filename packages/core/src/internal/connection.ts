@@ -2,7 +2,7 @@
  * The messages of one connection: which runs when, for how long, and what is kept between them. It speaks to the transport
  * by calls, not by effects: a message that is answered at once costs no fiber.
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -225,7 +225,16 @@ export class Connection {
   #start(lane: Lane, message: string | Uint8Array | Exchange): void {
     const exchange = message instanceof Exchange ? message : new Exchange(this, message)
     lane.running++
-    this.#drive(lane, exchange, exchange.advance(), undefined)
+    this.#drive(lane, exchange, this.#guarded(exchange, () => exchange.advance()), undefined)
+  }
+
+  /** What breaks in here is our own mistake. It costs a request its answer, not the connection its life. */
+  #guarded(exchange: Exchange, advance: () => string | undefined): string | undefined {
+    try {
+      return advance()
+    } catch (defect) {
+      return this.refuse(exchange.envelope, Reply.defect(Cause.die(defect)))
+    }
   }
 
   /** Runs what an exchange waits for until it has its reply, or has to wait in earnest. */
@@ -234,7 +243,7 @@ export class Connection {
       const fiber = this.#fork(exchange.waitsFor!)
       const exit = fiber.pollUnsafe()
       if (exit === undefined) return this.#wait(lane, exchange, fiber, running)
-      reply = exchange.resume(exit)
+      reply = this.#guarded(exchange, () => exchange.resume(exit))
     }
     if (running !== undefined) this.#running?.delete(running)
     lane.running--
@@ -262,7 +271,7 @@ export class Connection {
       lane.running--
       this.#answered()
     } else {
-      this.#drive(lane, exchange, exchange.resume(exit), running)
+      this.#drive(lane, exchange, this.#guarded(exchange, () => exchange.resume(exit)), running)
     }
     this.#pump(lane)
   }

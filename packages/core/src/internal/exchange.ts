@@ -152,12 +152,11 @@ export class Exchange {
       }
       case Stage.Object: {
         const { load } = this.endpoint!
-        if (load !== undefined) return attempt(load, this.#request)
-        // No object will come that could still decide them.
-        if (this.#residuals !== undefined) return this.#refuse(deniedBy(Decision.undecided.denial))
-        return this.#to(Stage.Handler)
+        return load === undefined ? this.#to(Stage.Handler) : attempt(load, this.#request)
       }
       case Stage.Handler:
+        // Nothing is left that could still decide them.
+        if (this.#residuals !== undefined) return this.#refuse(deniedBy(Decision.undecided.denial))
         return attempt(this.endpoint!.run, this.#request)
       case Stage.Success: {
         const { encodeSuccess } = this.endpoint!

@@ -99,6 +99,7 @@ export class Connections {
     early.onGone = () => fiber.interruptUnsafe()
     this.#handshakes.add(fiber)
     fiber.addObserver(() => this.#handshakes.delete(fiber))
+    if (this.#isEnding) fiber.interruptUnsafe()
     return true
   }
 

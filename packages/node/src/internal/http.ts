@@ -32,6 +32,7 @@ export const refuse = (socket: Duplex, { body, status }: HandshakeRefused): void
   answer(socket, status, body, extraHeaders[status])
 
 const extraHeaders: Readonly<Record<number, Readonly<Record<string, string>>>> = {
+  400: { "Sec-WebSocket-Version": "13" },
   401: { "WWW-Authenticate": "Bearer" },
   503: { "Retry-After": "1" }
 }

@@ -102,7 +102,8 @@ export class WsTransport implements Transport {
 
   /** What waits to be compressed has not come to the socket yet. */
   #needsDrain(): boolean {
-    return this.#socket.writableNeedDrain || (this.#isCompressed && this.#ws.bufferedAmount > 0)
+    return this.#socket.destroyed || this.#socket.writableNeedDrain ||
+      (this.#isCompressed && this.#ws.bufferedAmount > 0)
   }
 
   pause(): void {
