@@ -60,7 +60,7 @@ export interface Handshake {
 
 /**
  * Makes the scope of a connection out of its handshake and the decoded parameters of the consumer's path. The query
- * string, cookies and subprotocols are parsed when they are first read.
+ * string, cookies and subprotocols are parsed when they are read, which is mostly once: nothing is kept of them.
  *
  * @category constructors
  * @since 0.1.0
@@ -89,9 +89,6 @@ class Scope {
   readonly headers: Readonly<Record<string, string>>
   readonly params: Readonly<Record<string, unknown>>
   readonly remoteAddress: string | undefined
-  #query: Query.Query | undefined
-  #cookies: Readonly<Record<string, string>> | undefined
-  #subprotocols: ReadonlyArray<string> | undefined
 
   constructor(handshake: Handshake, params: Readonly<Record<string, unknown>>) {
     this.id = handshake.id
@@ -104,13 +101,13 @@ class Scope {
     return pathOf(this.url)
   }
   get query(): Query.Query {
-    return this.#query ??= Query.parse(this.url.slice(this.path.length))
+    return Query.parse(this.url.slice(this.path.length))
   }
   get cookies(): Readonly<Record<string, string>> {
-    return this.#cookies ??= parseCookies(this.headers["cookie"] ?? "")
+    return parseCookies(this.headers["cookie"] ?? "")
   }
   get subprotocols(): ReadonlyArray<string> {
-    return this.#subprotocols ??= (this.headers["sec-websocket-protocol"] ?? "")
+    return (this.headers["sec-websocket-protocol"] ?? "")
       .split(",")
       .map((name) => name.trim())
       .filter((name) => name !== "")

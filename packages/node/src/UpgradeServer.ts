@@ -67,9 +67,15 @@ class Attached {
   readonly #close: Server["close"]
   /** The sockets that nobody has asked anything on, or whose requests have been answered. */
   readonly #idle = new Set<Socket>()
+  /** One listener for all sockets. */
+  readonly #forget: (this: Socket) => void
   #isClosing = false
 
   constructor(server: Server) {
+    const idle = this.#idle
+    this.#forget = function() {
+      idle.delete(this)
+    }
     this.#server = server
     this.#emit = server.emit
     this.#close = server.close
@@ -108,6 +114,7 @@ class Attached {
       }
       case "upgrade":
         this.#idle.delete(args[1] as Socket)
+        ;(args[1] as Socket).off("close", this.#forget)
         return this.#take(...args as Parameters<Handler>)
       default:
         return false
@@ -116,7 +123,7 @@ class Attached {
 
   #watch(socket: Socket): void {
     this.#idle.add(socket)
-    socket.once("close", () => this.#idle.delete(socket))
+    socket.on("close", this.#forget)
   }
 
   #busyUntil(socket: Socket, response: ServerResponse): void {

@@ -348,13 +348,25 @@ export class Connection {
   }
 }
 
-/** What is known of permissions and checks from the connection phase. */
-export class Known extends Map<Permission.Tree, Decision.Decision<Permission.Tree>> implements decide.Memory {
+/** What is known of permissions and checks from the connection phase. Mostly it is one thing, which needs no map. */
+export class Known implements decide.Memory {
+  #tree: Permission.Tree | undefined
+  #decision: Decision.Decision<Permission.Tree> | undefined
+  #others: Map<Permission.Tree, Decision.Decision<Permission.Tree>> | undefined
   #locks: Map<Permission.Check, Semaphore.Semaphore> | undefined
 
-  override set(tree: Permission.Tree, decision: Decision.Decision<Permission.Tree>): this {
+  get(tree: Permission.Tree): Decision.Decision<Permission.Tree> | undefined {
+    return tree === this.#tree ? this.#decision : this.#others?.get(tree)
+  }
+  set(tree: Permission.Tree, decision: Decision.Decision<Permission.Tree>): void {
     if (tree._tag === "Check" && this.#locks?.delete(tree) && this.#locks.size === 0) this.#locks = undefined
-    return super.set(tree, decision)
+    if (this.#tree === undefined || this.#tree === tree) {
+      this.#tree = tree
+      this.#decision = decision
+    } else {
+      this.#others ??= new Map()
+      this.#others.set(tree, decision)
+    }
   }
   lock(check: Permission.Check): Semaphore.Semaphore {
     const locks = this.#locks ??= new Map<Permission.Check, Semaphore.Semaphore>()

@@ -14,7 +14,7 @@ type Result = Decision.Decision<Tree>
 /** What the connection checks of one connection have said so far. Failures are not kept: they are tried again. */
 export interface Memory {
   readonly get: (check: Check) => Result | undefined
-  readonly set: (check: Check, decision: Decision.Allow | Decision.Deny) => unknown
+  readonly set: (check: Check, decision: Decision.Allow | Decision.Deny) => void
   /** One permit for each check, so that messages that run at once do not ask the same check twice. */
   readonly lock: (check: Check) => Semaphore.Semaphore
 }

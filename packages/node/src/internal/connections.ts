@@ -3,10 +3,14 @@
  */
 import * as ChannelError from "@effect-channels/core/ChannelError"
 import * as Pipeline from "@effect-channels/core/Pipeline"
-import type * as Context from "effect/Context"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { Buffer } from "node:buffer"
@@ -49,6 +53,15 @@ export const serve = Effect.fnUntraced(function*(
   yield* Effect.forkScoped(connections.heartbeat)
 })
 
+/** A handshake that the application is still deciding over. */
+interface Handshake {
+  readonly fiber: Fiber.Fiber<Pipeline.Session, Pipeline.HandshakeRefused>
+  /** When it is interrupted, in milliseconds of the clock. */
+  readonly deadline: number
+  /** What it is refused with when it is interrupted. */
+  interrupted: Pipeline.HandshakeRefused
+}
+
 /** A connection after its upgrade. */
 interface Live {
   readonly session: Pipeline.Session
@@ -64,7 +77,7 @@ export class Connections {
   readonly #options: Options
   readonly #context: Context.Context<never>
   readonly #wss: WebSocketServer
-  readonly #handshakes = new Set<Fiber.Fiber<unknown>>()
+  readonly #handshakes = new Set<Handshake>()
   readonly #live = new Set<Live>()
   readonly #idPrefix = randomBytes(6).toString("base64url")
   #lastId = 0
@@ -93,14 +106,28 @@ export class Connections {
       Http.refuse(socket, refused)
       return true
     }
-    const early = new Early(socket, head, this.#options.maxFrame)
-    const fiber = Effect.runForkWith(this.#context)(this.#handshake(request, socket, early))
-    if (fiber.pollUnsafe() !== undefined) return true
-    early.onGone = () => fiber.interruptUnsafe()
-    this.#handshakes.add(fiber)
-    fiber.addObserver(() => this.#handshakes.delete(fiber))
-    if (this.#isEnding) fiber.interruptUnsafe()
+    const fiber = Effect.runForkWith(this.#context)(this.#pipeline.connect({
+      id: `${this.#idPrefix}-${++this.#lastId}`,
+      url: request.url ?? "",
+      headers: request.headers as Readonly<Record<string, string>>,
+      remoteAddress: socket.remoteAddress
+    }))
+    const exit = fiber.pollUnsafe()
+    if (exit === undefined) this.#await(fiber, request, socket, head)
+    else this.#decided(exit, stopping, request, socket, head)
     return true
+  }
+
+  #await(fiber: Handshake["fiber"], request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const early = new Early(socket, head, this.#options.maxFrame, () => fiber.interruptUnsafe())
+    const deadline = this.#now() + Duration.toMillis(this.#options.handshakeTimeout)
+    const handshake: Handshake = { fiber, deadline, interrupted: stopping }
+    this.#handshakes.add(handshake)
+    fiber.addObserver((exit) => {
+      this.#handshakes.delete(handshake)
+      this.#decided(exit, handshake.interrupted, request, socket, early.take())
+    })
+    if (this.#isEnding) fiber.interruptUnsafe()
   }
 
   /** What can be decided without the application. */
@@ -118,48 +145,26 @@ export class Connections {
     return undefined
   }
 
-  #handshake(request: IncomingMessage, socket: Socket, early: Early): Effect.Effect<void> {
-    const handshake = {
-      id: `${this.#idPrefix}-${++this.#lastId}`,
-      url: request.url ?? "",
-      headers: request.headers as Readonly<Record<string, string>>,
-      remoteAddress: socket.remoteAddress
-    }
-    const connected = this.#pipeline.connect(handshake).pipe(
-      Effect.timeoutOrElse({
-        duration: this.#options.handshakeTimeout,
-        orElse: () =>
-          Effect.fail(Pipeline.refuse(new ChannelError.Unavailable({ message: "The handshake took too long" })))
-      })
-    )
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.matchEffect(restore(connected), {
-        onFailure: (refused) =>
-          Effect.sync(() => {
-            early.take()
-            Http.refuse(socket, refused)
-          }),
-        onSuccess: (session) => this.#upgrade(session, request, socket, early.take())
-      })
-    ).pipe(Effect.onInterrupt(() =>
-      Effect.sync(() => {
-        early.take()
-        Http.refuse(socket, stopping)
-      })
-    ))
+  #decided(
+    exit: Exit.Exit<Pipeline.Session, Pipeline.HandshakeRefused>,
+    interrupted: Pipeline.HandshakeRefused,
+    request: IncomingMessage,
+    socket: Socket,
+    head: Buffer
+  ): void {
+    if (exit._tag === "Success") return this.#upgrade(exit.value, request, socket, head)
+    Http.refuse(socket, Option.getOrElse(Cause.findErrorOption(exit.cause), () => interrupted))
   }
 
-  #upgrade(session: Pipeline.Session, request: IncomingMessage, socket: Socket, head: Buffer): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      let isUpgraded = false
-      this.#wss.handleUpgrade(request, socket, head, (ws) => {
-        isUpgraded = true
-        socket.off("error", ignore)
-        socket.resume()
-        this.#start(session, new WsTransport(ws, socket))
-      })
-      return isUpgraded ? Effect.void : session.abandon
+  #upgrade(session: Pipeline.Session, request: IncomingMessage, socket: Socket, head: Buffer): void {
+    let isUpgraded = false
+    this.#wss.handleUpgrade(request, socket, head, (ws) => {
+      isUpgraded = true
+      socket.off("error", ignore)
+      socket.resume()
+      this.#start(session, new WsTransport(ws, socket))
     })
+    if (!isUpgraded) Effect.runForkWith(this.#context)(session.abandon)
   }
 
   #start(session: Pipeline.Session, transport: WsTransport): void {
@@ -169,11 +174,15 @@ export class Connections {
     fiber.addObserver(() => this.#live.delete(live))
   }
 
-  /** Pings connections that are silent, and drops those that stay so. */
+  #now(): number {
+    return Context.get(this.#context, Clock.Clock).currentTimeMillisUnsafe()
+  }
+
+  /** Pings connections that are silent, drops those that stay so, and ends handshakes that take too long. */
   get heartbeat(): Effect.Effect<void> {
     const pingInterval = Duration.toMillis(this.#options.pingInterval)
     const pongTimeout = Duration.toMillis(this.#options.pongTimeout)
-    const tick = Math.min(pingInterval, pongTimeout) / 5
+    const tick = Math.min(pingInterval, pongTimeout, Duration.toMillis(this.#options.handshakeTimeout)) / 5
     const pingAt = Math.ceil(pingInterval / tick)
     const dropAt = pingAt + Math.ceil(pongTimeout / tick)
     return Effect.sync(() => {
@@ -182,6 +191,12 @@ export class Connections {
         if (live.silent === pingAt) live.transport.ping()
         else if (live.silent >= dropAt) live.transport.terminate()
       }
+      const now = this.#now()
+      for (const handshake of this.#handshakes) {
+        if (handshake.deadline > now) continue
+        handshake.interrupted = tooSlow
+        handshake.fiber.interruptUnsafe()
+      }
     }).pipe(Effect.repeat(Schedule.spaced(tick)), Effect.asVoid)
   }
 
@@ -189,7 +204,7 @@ export class Connections {
   get end(): Effect.Effect<void> {
     return Effect.gen({ self: this }, function*() {
       this.#isEnding = true
-      yield* Fiber.interruptAll(this.#handshakes)
+      yield* Fiber.interruptAll(Array.from(this.#handshakes, ({ fiber }) => fiber))
       const live = Array.from(this.#live)
       yield* Effect.forEach(live, ({ session }) => session.drain(this.#options.drainTimeout), {
         concurrency: "unbounded"
@@ -208,14 +223,15 @@ export class Connections {
  * ended.
  */
 class Early {
-  onGone: (() => void) | undefined
   readonly #socket: Socket
   readonly #chunks: Array<Buffer>
   readonly #limit: number
+  readonly #onGone: () => void
   #size = 0
 
-  constructor(socket: Socket, head: Buffer, limit: number) {
+  constructor(socket: Socket, head: Buffer, limit: number, onGone: () => void) {
     this.#socket = socket
+    this.#onGone = onGone
     this.#chunks = [head]
     this.#limit = limit
     socket.on("data", this.#onData)
@@ -237,9 +253,9 @@ class Early {
     this.#size += chunk.length
     if (this.#size > this.#limit) this.#socket.pause()
   }
-
-  readonly #onGone = (): void => this.onGone?.()
 }
+
+const tooSlow = Pipeline.refuse(new ChannelError.Unavailable({ message: "The handshake took too long" }))
 
 const stopping = Pipeline.refuse(new ChannelError.Unavailable({ message: "The server is stopping" }))
 

@@ -7,7 +7,7 @@
  */
 import type { Closed, SharedFrame, Transport } from "@effect-channels/core/Transport"
 import * as Effect from "effect/Effect"
-import { Buffer } from "node:buffer"
+import type { Buffer } from "node:buffer"
 import type { Socket } from "node:net"
 import type { WebSocket } from "ws"
 import * as Frame from "./frame.ts"
@@ -17,6 +17,7 @@ export class WsTransport implements Transport {
   readonly #ws: WebSocket
   readonly #socket: Socket
   readonly #isCompressed: boolean
+  #ended: ((closed: Effect.Effect<Closed>) => void) | undefined
   #receive: ((frames: ReadonlyArray<string | Uint8Array>) => void) | undefined
   // Made when there is something to put in, and let go at once. V8 takes what many idle connections hold for long-lived, and
   // would put every later array of the same kind, and all it holds, among the old objects, where collecting it is dear.
@@ -46,14 +47,10 @@ export class WsTransport implements Transport {
 
   run(receive: (frames: ReadonlyArray<string | Uint8Array>) => void): Effect.Effect<Closed> {
     return Effect.callback<Closed>((resume) => {
-      const onClose = (code: number, reason: Buffer) => {
-        this.read()
-        this.#isClosing = true
-        resume(Effect.succeed({ code, reason: reason.toString() }))
-      }
-      if (this.#ws.readyState === this.#ws.CLOSED) return onClose(1006, noBytes)
-      this.#ws.on("close", onClose)
+      this.#ended = resume
       this.#receive = receive
+      if (this.#ws.readyState === this.#ws.CLOSED) return this.onClose(1006, "")
+      this.#ws.on("close", onClose)
       this.read()
       return Effect.sync(() => this.terminate())
     })
@@ -147,6 +144,13 @@ export class WsTransport implements Transport {
   }
 
   /** @internal */
+  onClose(code: number, reason: string): void {
+    this.read()
+    this.#isClosing = true
+    this.#ended?.(Effect.succeed({ code, reason }))
+  }
+
+  /** @internal */
   onPong(): void {
     this.#isAlive = true
   }
@@ -185,8 +189,6 @@ export class WsTransport implements Transport {
 /** A message has been compressed and written. */
 const compressed = "effect-channels/compressed"
 
-const noBytes = Buffer.alloc(0)
-
 /** What listeners find their transport by, so that all connections share them. */
 const carried = Symbol("effect-channels/transport")
 
@@ -202,6 +204,10 @@ function onMessage(this: WebSocket, data: unknown, isBinary: boolean): void {
 
 function onData(this: Socket): void {
   of(this).read()
+}
+
+function onClose(this: WebSocket, code: number, reason: Buffer): void {
+  of(this).onClose(code, reason.toString())
 }
 
 function onPong(this: WebSocket): void {
