@@ -9,6 +9,7 @@ import type { Inspectable } from "effect/Inspectable"
 import type { Pipeable } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { both } from "./internal/permit.ts"
 import * as Value from "./internal/value.ts"
 import * as Permission from "./Permission.ts"
 
@@ -265,5 +266,5 @@ export const permit: {
 } = dual(2, <A extends Any>(self: A, permission: Permission.Any): A =>
   Value.make(proto, {
     ...self,
-    permission: self.permission === Permission.allow ? permission : Permission.and(self.permission, permission)
+    permission: both(self.permission, permission)
   }))

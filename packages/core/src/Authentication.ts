@@ -125,7 +125,8 @@ export interface ServiceClass<in out Self, in out Key extends string, in out A> 
   /** What {@link layer} provides. */
   readonly authenticator: Context.Service<Authenticator<Self>, AuthenticatorService<Self, A>>
   /**
-   * The layer that authenticates: it is called once for each handshake, before the upgrade.
+   * The layer that authenticates: it is called once for each handshake of the consumers whose handlers it is provided to,
+   * before the upgrade.
    *
    * **Example** (A token in the query string)
    *

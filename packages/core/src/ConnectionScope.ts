@@ -29,11 +29,11 @@ export class ConnectionScope extends Context.Service<ConnectionScope, {
   readonly path: string
   /** The parameters of the consumer's path, decoded by their schemas. */
   readonly params: Readonly<Record<string, unknown>>
-  /** The parameters of the URL's query string. */
+  /** The parameters of the URL's query string. Parsed at each read. */
   readonly query: Query.Query
   /** The request headers by lower-case name. */
   readonly headers: Readonly<Record<string, string>>
-  /** The cookies by name. */
+  /** The cookies by name. Parsed at each read. */
   readonly cookies: Readonly<Record<string, string>>
   /** The subprotocols which the client offered, in its order of preference. */
   readonly subprotocols: ReadonlyArray<string>

@@ -10,6 +10,7 @@ import type { Pipeable } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import type * as Action from "./Action.ts"
 import * as Handlers from "./Handlers.ts"
+import { both } from "./internal/permit.ts"
 import * as Value from "./internal/value.ts"
 import * as Permission from "./Permission.ts"
 import type * as Route from "./Route.ts"
@@ -178,9 +179,6 @@ export const permit: {
   (self: Any, permission: Permission.Any) =>
     Value.make(proto, { ...self, permission: both(self.permission, permission) })
 )
-
-const both = (first: Permission.Any, second: Permission.Any): Permission.Any =>
-  first === Permission.allow ? second : Permission.and(first, second)
 
 /**
  * Starts the handlers of a consumer: see the module `Handlers`.

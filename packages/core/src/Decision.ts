@@ -28,7 +28,7 @@ export type Phase = "connection" | "action" | "object" | "delivery"
  * @since 0.1.0
  */
 export interface Denial {
-  /** The check that denied, or the expression where it was no single check: `isAdmin`, `not(isBanned)`. For logs. */
+  /** The check that denied, or the expression where it was no single check: `isAdmin`, `not(isBanned)`. */
   readonly check: string
   /** When the check was decided; for an expression, when the last of its checks can be. */
   readonly phase: Phase

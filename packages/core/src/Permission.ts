@@ -116,7 +116,7 @@ export interface CheckOptions {
   readonly reason?: string | undefined
   /** A word for programs, `permission_denied` by default. */
   readonly code?: string | undefined
-  /** Whether the client learns neither reason nor code; logs still show the check. Default `false`. */
+  /** Whether the client learns neither reason nor code; {@link explain} still shows the check. Default `false`. */
   readonly private?: boolean | undefined
 }
 
@@ -215,7 +215,7 @@ export const isPermission = (u: unknown): u is Permission<never, unknown, unknow
  * class CurrentUser extends Authentication.Service<CurrentUser, { readonly admin: boolean }>()("app/CurrentUser") {}
  *
  * const isAdmin = Permission.connection("isAdmin", CurrentUser.use((user) => user.admin))
- * const isLocal = Permission.connection("isLocal", (scope) => scope.remoteAddress === "127.0.0.1")
+ * const isBeta = Permission.connection("isBeta", (scope) => scope.cookies.beta === "yes")
  * ```
  *
  * @category constructors

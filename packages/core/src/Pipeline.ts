@@ -5,10 +5,11 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { constVoid } from "effect/Function"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
@@ -39,7 +40,7 @@ export interface Limits {
   /** Requests of a connection that run or wait; one more is answered with status 503. Default 128. */
   readonly maxInFlight: number
   /**
-   * Bytes that wait to be sent on a connection; beyond it nothing more is read from the connection, and none of its
+   * Bytes that wait to be sent on a connection (what is not encoded yet counts by characters); beyond it nothing more is read from the connection, and none of its
    * messages is started, until they have left. Default 1 MiB.
    */
   readonly maxUnsent: number
@@ -145,7 +146,7 @@ const connect = Effect.fnUntraced(function*(
   limits: Limits
 ): Effect.fn.Return<Session, HandshakeRefused> {
   const match = router.find(ConnectionScope.pathOf(handshake.url))
-  const params = match === undefined ? undefined : decodeParams(match.value.params, match.params, {})
+  const params = match === undefined ? undefined : yield* paramsOf(match)
   if (match === undefined || params === undefined) {
     return yield* refusal(Reply.refused(new ChannelError.RouteNotFound({ message: "There is nothing here" })))
   }
@@ -158,6 +159,13 @@ const connect = Effect.fnUntraced(function*(
   )
   return new ConnectedSession(scope, new Connection.Connection(consumer, params, context, lifetime, limits, known))
 })
+
+const paramsOf = ({ params, value }: Path.Match<compile.Consumer>) =>
+  Effect.sync(() => decodeParams(value.params, params, noParams)).pipe(
+    Effect.catchCause((cause) => refusalOf(value, cause))
+  )
+
+const noParams: Readonly<Record<string, unknown>> = Object.freeze({})
 
 /** Authenticates, checks the connect permission, and gives the services of the connection. */
 const identify = Effect.fnUntraced(
@@ -218,7 +226,15 @@ const refusal = (
 }
 
 /**
- * The refusal that an adapter answers a handshake with for a reason of its own.
+ * The refusal of a handshake that broke: status 500.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const broken: HandshakeRefused = refusal(Reply.defect(Cause.empty))
+
+/**
+ * The refusal that an adapter answers a handshake with for a reason of its own. It always has the shape of `Reply.formatError`.
  *
  * @category constructors
  * @since 0.1.0
@@ -244,7 +260,10 @@ class ConnectedSession implements Session {
   }
   drain(deadline: Duration.Input): Effect.Effect<void> {
     return Effect.andThen(
-      Effect.interruptible(Effect.timeoutOption(this.#connection.stop, deadline)),
+      // In a fiber of its own, which can be interrupted where this one cannot, and is not where this one has been.
+      Effect.forkDetach(Effect.timeoutOption(this.#connection.stop, deadline), { startImmediately: true }).pipe(
+        Effect.flatMap(Fiber.await)
+      ),
       Effect.sync(() => this.#connection.close(1012, "The server is restarting"))
     )
   }

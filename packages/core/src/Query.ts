@@ -1,5 +1,5 @@
 /**
- * The query string of a connection's URL or of a message's route, parsed once and read by name.
+ * The query string of a connection's URL or of a message's route, read by name.
  *
  * @since 0.1.0
  */

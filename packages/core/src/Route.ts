@@ -10,6 +10,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Schema from "effect/Schema"
 import type * as Action from "./Action.ts"
 import type { ParamNames } from "./internal/path.ts"
+import { both } from "./internal/permit.ts"
 import * as Value from "./internal/value.ts"
 import * as Permission from "./Permission.ts"
 
@@ -216,5 +217,5 @@ export const permit: {
 } = dual(2, (self: Any, permission: Permission.Any) =>
   Value.make(proto, {
     ...self,
-    permission: self.permission === Permission.allow ? permission : Permission.and(self.permission, permission)
+    permission: both(self.permission, permission)
   }))

@@ -30,7 +30,7 @@
  * @since 0.1.0
  */
 import type * as Consumer from "@effect-channels/core/Consumer"
-import type * as Handlers from "@effect-channels/core/Handlers"
+import * as Handlers from "@effect-channels/core/Handlers"
 import * as Pipeline from "@effect-channels/core/Pipeline"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Duration from "effect/Duration"
@@ -50,12 +50,16 @@ import * as UpgradeServer from "./UpgradeServer.ts"
 export interface Options {
   /**
    * The origins whose pages may connect, besides those of the server's own host: `["https://app.example.com"]`, or
-   * {@link anyOrigin}. Clients that are no browsers send no origin and are not asked.
+   * {@link anyOrigin}. Clients that are no browsers send no origin and are not asked. The host is what the request's `Host`
+   * header says: where that cannot be trusted, list the origins and check the header in front of the server.
    */
   readonly origins?: ReadonlyArray<string> | typeof anyOrigin | undefined
   /** Bytes of a message; a longer one closes its connection with 1009. Default 65,536. */
   readonly maxFrame?: number | undefined
-  /** How long authentication and connect check may take; then the handshake is refused with 503. Default 10 seconds. */
+  /**
+   * How long authentication and connect check may take; then the handshake is refused with 503, a fifth of this time later at
+   * the most. Default 10 seconds.
+   */
   readonly handshakeTimeout?: Duration.Input | undefined
   /** A connection that is silent for so long is sent a ping. Default 25 seconds. */
   readonly pingInterval?: Duration.Input | undefined
@@ -65,7 +69,10 @@ export interface Options {
   readonly maxConnections?: number | undefined
   /** Requests of a connection that run or wait; one more is answered with status 503. Default 128. */
   readonly maxInFlight?: number | undefined
-  /** Bytes that wait to be sent on a connection before it is no longer read. Default 1 MiB. */
+  /**
+   * Bytes that wait to be sent on a connection before it is no longer read (what is not encoded yet counts by characters).
+   * Default 1 MiB.
+   */
   readonly maxUnsent?: number | undefined
   /** Whether messages are compressed (permessage-deflate). It costs memory and time for each connection. Default `false`. */
   readonly compression?: boolean | undefined
@@ -105,6 +112,8 @@ export const serve = <const C extends Consumer.Any | ReadonlyArray<Consumer.Any>
       // `ws` has refused what is longer before it is a message.
       maxMessage: Infinity
     }
+    const problems = problemsOf(options)
+    if (problems.length > 0) return yield* new Handlers.DefinitionError({ consumer: "NodeChannels.serve", problems })
     const pipeline = yield* Pipeline.make(listOf<NameOf<C>>(consumers), limits)
     const server = yield* UpgradeServer.UpgradeServer
     yield* Connections.serve(pipeline, server, {
@@ -118,6 +127,18 @@ export const serve = <const C extends Consumer.Any | ReadonlyArray<Consumer.Any>
       drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "5 seconds")
     })
   }))
+
+/** What is wrong with the options: every limit is a number, or a time, above nothing. */
+const problemsOf = (options: Options): ReadonlyArray<string> => {
+  const { handshakeTimeout, maxConnections, maxFrame, maxInFlight, maxUnsent, pingInterval, pongTimeout } = options
+  const numbers = Object.entries({ maxConnections, maxFrame, maxInFlight, maxUnsent })
+    .filter(([, value]) => value !== undefined && !(value > 0))
+  const times = Object.entries({ handshakeTimeout, pingInterval, pongTimeout })
+    .filter(([, value]) =>
+      value !== undefined && !Duration.isGreaterThan(Duration.fromInputUnsafe(value), Duration.zero)
+    )
+  return [...numbers, ...times].map(([name, value]) => `the option ${name} is ${value}: it must be more than nothing`)
+}
 
 type NameOf<C extends Consumer.Any | ReadonlyArray<Consumer.Any>> = C extends ReadonlyArray<Consumer.Any>
   ? C[number]["name"]

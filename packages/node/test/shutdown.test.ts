@@ -181,6 +181,27 @@ describe("a server that stops", () => {
       }))
   }
 
+  it.live("ends as soon when it is interrupted, as a signal does", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* Server.makeOpen
+      const server = createServer()
+      const listening = Effect.acquireRelease(
+        Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
+        () => Effect.sync(() => server.close())
+      )
+      yield* listening
+      const ready = yield* Deferred.make<void>()
+      const Main = Layer.effectDiscard(Deferred.succeed(ready, undefined)).pipe(
+        Layer.provideMerge(NodeChannels.serve(Server.Open)),
+        Layer.provide([layer, UpgradeServer.layer(server)])
+      )
+      const fiber = yield* Effect.forkScoped(Layer.launch(Main))
+      yield* Deferred.await(ready)
+      const mute = yield* Client.open(Server.portOf(server), "/ws/", { answersClose: false })
+      assert.isBelow(yield* timed(Fiber.interrupt(fiber)), 1000)
+      yield* mute.ended
+    }))
+
   it.live("does not wait for connections that nothing is asked on", () =>
     Effect.gen(function*() {
       const { layer } = yield* Server.makeOpen

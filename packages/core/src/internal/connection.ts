@@ -141,21 +141,26 @@ export class Connection {
   /** Decides a permission; what its connection checks said is kept, so that a message decides only the residual. */
   decide(tree: Permission.Tree, facts: Permission.Facts): Eager<Decision.Decision<Permission.Tree>> {
     const known = (this.#known ??= new Known()).get(tree)
-    if (known !== undefined) return this.#decideRest(known, facts)
+    if (known !== undefined) return this.#rest(known, facts)
     return andThen(decide.step(tree, connectionFacts, this.#known), (decision) => {
       const failure = decision._tag === "Failed" ? decision : decide.failureIn(decision)
       // What failed may work the next time. What can no longer come to Allow is not worth deciding further.
       if (failure === undefined) this.#known?.set(tree, decision)
       else if (decision._tag === "Pending" && !decide.canAllow(decision.residual)) return failure
-      return this.#decideRest(decision, facts)
+      return this.#rest(decision, facts)
     })
   }
 
-  #decideRest(
+  /** Decides what is left of a permission after the connection phase. It is new for each message: nothing is kept of it. */
+  decideRest(residual: Permission.Tree, facts: Permission.Facts): Eager<Decision.Decision<Permission.Tree>> {
+    return decide.step(residual, facts, this.#known)
+  }
+
+  #rest(
     decision: Decision.Decision<Permission.Tree>,
     facts: Permission.Facts
   ): Eager<Decision.Decision<Permission.Tree>> {
-    return decision._tag === "Pending" ? decide.step(decision.residual, facts, this.#known) : decision
+    return decision._tag === "Pending" ? this.decideRest(decision.residual, facts) : decision
   }
 
   /** Writes the reply of a failure, and logs what broke. */
@@ -355,6 +360,9 @@ export class Known implements decide.Memory {
   #others: Map<Permission.Tree, Decision.Decision<Permission.Tree>> | undefined
   #locks: Map<Permission.Check, Semaphore.Semaphore> | undefined
 
+  get size(): number {
+    return (this.#tree === undefined ? 0 : 1) + (this.#others?.size ?? 0)
+  }
   get(tree: Permission.Tree): Decision.Decision<Permission.Tree> | undefined {
     return tree === this.#tree ? this.#decision : this.#others?.get(tree)
   }

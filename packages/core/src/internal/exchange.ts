@@ -28,6 +28,8 @@ export interface Context {
   readonly params: Readonly<Record<string, unknown>>
   /** Decides a permission, with what is known of the connection. */
   readonly decide: (tree: Permission.Tree, facts: Permission.Facts) => Eager<Decision.Decision<Permission.Tree>>
+  /** Decides what a permission has left to a later phase. */
+  readonly decideRest: (residual: Permission.Tree, facts: Permission.Facts) => Eager<Decision.Decision<Permission.Tree>>
   /** Writes the reply of a failure, and logs what broke. */
   readonly refuse: (echo: Envelope.Echo, failure: Reply.Failure) => string
 }
@@ -69,6 +71,8 @@ export class Exchange {
   readonly #request: MessageRequest
   readonly #route: compile.Route | undefined
   readonly #params: Readonly<Record<string, unknown>> | undefined
+  /** What a parameter's schema died of. */
+  readonly #broken: Cause.Cause<never> | undefined
   #stage: Stage = Stage.Envelope
   /** The permissions of the stage, and which of them is next. */
   #guards: ReadonlyArray<Permission.Tree> = none
@@ -86,10 +90,15 @@ export class Exchange {
     this.envelope = Envelope.read(frame)
     this.#request = new MessageRequest(this.envelope, context.params)
     const match = "body" in this.envelope ? context.consumer.routes.find(this.#request.route) : undefined
-    const params = match === undefined ? undefined : decodeParams(match.value.params, match.params, context.params)
-    this.#params = params
-    this.#route = params === undefined ? undefined : match?.value
-    this.endpoint = this.#route?.actions.get(this.#request.action)
+    if (match === undefined) return
+    try {
+      this.#params = decodeParams(match.value.params, match.params, context.params)
+    } catch (defect) {
+      this.#broken = Cause.die(defect)
+    }
+    if (this.#params === undefined) return
+    this.#route = match.value
+    this.endpoint = match.value.actions.get(this.#request.action)
   }
 
   /** Goes on until there is a reply, or something to wait for: then it answers `undefined`. */
@@ -120,6 +129,7 @@ export class Exchange {
         if ("problem" in this.envelope) return this.#refuse(this.envelope.problem)
         return this.#toGuards(Stage.ConsumerPermission, this.#context.consumer.guards)
       case Stage.Route:
+        if (this.#broken !== undefined) return this.#fail(this.#broken)
         if (this.#route === undefined) {
           return this.#refuse(new ChannelError.RouteNotFound({ message: `There is no route "${this.#request.route}"` }))
         }
@@ -230,7 +240,11 @@ export class Exchange {
   /** Decides the permissions of the stage. When all of them allow, the next stage follows; what is pending waits. */
   #decide(): Work | undefined {
     while (this.#guard < this.#guards.length) {
-      const decision = this.#context.decide(this.#guards[this.#guard]!, this.#request as Permission.Facts)
+      const guard = this.#guards[this.#guard]!
+      const facts = this.#request as Permission.Facts
+      const decision = this.#stage === Stage.ObjectPermission
+        ? this.#context.decideRest(guard, facts)
+        : this.#context.decide(guard, facts)
       if (Effect.isEffect(decision)) return decision
       if (!this.#judge(decision)) return undefined
     }
@@ -320,8 +334,7 @@ class MessageRequest implements Request {
   payload: unknown = undefined
   fields: unknown = undefined
   object: unknown = undefined
-  readonly #search: string
-  #query: Query.Query | undefined = undefined
+  readonly query: Query.Query
 
   constructor(echo: Envelope.Echo, params: Readonly<Record<string, unknown>>) {
     const search = echo.route.indexOf("?")
@@ -329,15 +342,11 @@ class MessageRequest implements Request {
     this.route = search < 0 ? echo.route : echo.route.slice(0, search)
     this.requestId = echo.requestId
     this.params = params
-    this.#search = search < 0 ? "" : echo.route.slice(search)
-  }
-
-  get query(): Query.Query {
-    return this.#query ??= Query.parse(this.#search)
+    this.query = search < 0 ? Query.empty : Query.parse(echo.route.slice(search))
   }
 }
 
-/** The values of parameters, besides those of an outer path; `undefined` when a schema refuses one. */
+/** The values of parameters, besides those of an outer path; `undefined` when a schema refuses one. Throws when it dies. */
 export const decodeParams = (
   params: ReadonlyArray<compile.Param>,
   segments: ReadonlyArray<string>,
@@ -348,8 +357,12 @@ export const decodeParams = (
   for (let i = 0; i < params.length; i++) {
     const { decode, name } = params[i]!
     const exit = decode(segments[i]!)
+    if (exit._tag === "Failure") {
+      if (Cause.hasDies(exit.cause)) throw Cause.squash(exit.cause)
+      return undefined
+    }
     // No route means NaN, which is what `Schema.NumberFromString` makes of "abc".
-    if (exit._tag === "Failure" || Number.isNaN(exit.value)) return undefined
+    if (Number.isNaN(exit.value)) return undefined
     values[name] = exit.value
   }
   return values

@@ -109,7 +109,7 @@ export class Connections {
     const fiber = Effect.runForkWith(this.#context)(this.#pipeline.connect({
       id: `${this.#idPrefix}-${++this.#lastId}`,
       url: request.url ?? "",
-      headers: request.headers as Readonly<Record<string, string>>,
+      headers: headersOf(request),
       remoteAddress: socket.remoteAddress
     }))
     const exit = fiber.pollUnsafe()
@@ -153,6 +153,10 @@ export class Connections {
     head: Buffer
   ): void {
     if (exit._tag === "Success") return this.#upgrade(exit.value, request, socket, head)
+    if (Cause.hasDies(exit.cause)) {
+      Effect.runForkWith(this.#context)(Effect.logError("A handshake broke", exit.cause))
+      return Http.refuse(socket, Pipeline.broken)
+    }
     Http.refuse(socket, Option.getOrElse(Cause.findErrorOption(exit.cause), () => interrupted))
   }
 
@@ -182,7 +186,10 @@ export class Connections {
   get heartbeat(): Effect.Effect<void> {
     const pingInterval = Duration.toMillis(this.#options.pingInterval)
     const pongTimeout = Duration.toMillis(this.#options.pongTimeout)
-    const tick = Math.min(pingInterval, pongTimeout, Duration.toMillis(this.#options.handshakeTimeout)) / 5
+    const tick = Math.max(
+      10,
+      Math.min(pingInterval, pongTimeout, Duration.toMillis(this.#options.handshakeTimeout)) / 5
+    )
     const pingAt = Math.ceil(pingInterval / tick)
     const dropAt = pingAt + Math.ceil(pongTimeout / tick)
     return Effect.sync(() => {
@@ -210,7 +217,8 @@ export class Connections {
         concurrency: "unbounded"
       })
       const ended = Fiber.awaitAll(live.map(({ fiber }) => fiber))
-      yield* Effect.interruptible(Effect.timeoutOption(ended, closeTimeoutAtEnd))
+      // In a fiber of its own: a server that stops is one that has been interrupted, and would not wait.
+      yield* Effect.flatMap(Effect.forkDetach(Effect.timeoutOption(ended, closeTimeoutAtEnd)), Fiber.await)
       for (const { transport } of this.#live) transport.terminate()
       yield* ended
       yield* Effect.sync(() => this.#wss.close())
@@ -258,5 +266,9 @@ class Early {
 const tooSlow = Pipeline.refuse(new ChannelError.Unavailable({ message: "The handshake took too long" }))
 
 const stopping = Pipeline.refuse(new ChannelError.Unavailable({ message: "The server is stopping" }))
+
+/** Without a prototype, so that a header named as one of its properties is not found unless it was sent. */
+const headersOf = (request: IncomingMessage): Readonly<Record<string, string>> =>
+  Object.setPrototypeOf(request.headers, null)
 
 const ignore = (): void => {}

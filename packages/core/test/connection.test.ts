@@ -1,0 +1,55 @@
+import * as Action from "@effect-channels/core/Action"
+import * as Consumer from "@effect-channels/core/Consumer"
+import * as Handlers from "@effect-channels/core/Handlers"
+import * as Permission from "@effect-channels/core/Permission"
+import * as Transport from "@effect-channels/core/Transport"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import { Connection, Known } from "../src/internal/connection.ts"
+
+interface Item {
+  readonly id: number
+}
+
+const isOne = Permission.object<Item>()("isOne", ({ object }) => object.id === 1)
+const isTwo = Permission.object<Item>()("isTwo", ({ object }) => object.id === 2)
+const isMember = Permission.connection("isMember", Effect.succeed(true))
+
+const item = Schema.Struct({ id: Schema.Int })
+
+const expressions = {
+  or: Permission.or(isOne, isTwo),
+  and: Permission.and(isOne, Permission.not(isTwo)),
+  not: Permission.not(isTwo),
+  all: Permission.all([isMember, Permission.or(isOne, Permission.not(isMember))])
+}
+
+describe("what is known of a connection", () => {
+  for (const [name, permission] of Object.entries(expressions)) {
+    it.effect(`does not grow with its messages: ${name}`, () =>
+      Effect.gen(function*() {
+        const find = Action.make("find", { success: item }).pipe(Action.object(item), Action.permit(permission))
+        const Items = Consumer.make("items", { path: "/ws/" }).pipe(Consumer.add(find))
+        const live = Consumer.handlers(Items).pipe(
+          Handlers.handle("find", {
+            object: () => Effect.succeed({ id: 1 }),
+            run: ({ object }) => Effect.succeed(object)
+          }),
+          Handlers.toLayer
+        )
+        const compiled = yield* Effect.provide(Handlers.Live("items"), live)
+        const known = new Known()
+        const limits = { maxInFlight: 10, maxUnsent: 1e6, maxMessage: 1000 }
+        const connection = new Connection(compiled, {}, compiled.context, yield* Scope.make(), limits, known)
+        const [transport, peer] = yield* Transport.makeMemory
+        yield* Effect.forkScoped(connection.run(transport), { startImmediately: true })
+        const ask = Effect.andThen(peer.send("{\"action\":\"find\"}"), peer.take)
+        assert.include(yield* ask, "\"status\":200")
+        const { size } = known
+        for (let i = 0; i < 20; i++) assert.include(yield* ask, "\"status\":200")
+        assert.strictEqual(known.size, size)
+      }))
+  }
+})
