@@ -16,10 +16,8 @@ import { root } from "./packages.ts"
 const notYet: ReadonlyArray<string> = ["crud", "validation", "pagination", "broadcast", "object-permission"]
 
 const args = process.argv.slice(2)
-const folder = path.resolve(
-  root,
-  args.find((arg) => !arg.startsWith("--")) ?? process.env["PARITY"] ?? path.join("..", "shared", "parity")
-)
+const named = args.find((arg) => !arg.startsWith("--")) ?? process.env["PARITY"]
+const folder = path.resolve(root, named ?? "parity")
 const [replay, recorded] = ["replay.mjs", "scenarios.json"].map((name) => path.join(folder, name)) as [string, string]
 
 const fail = (message: string): never => {

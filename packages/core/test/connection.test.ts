@@ -2,9 +2,13 @@ import * as Action from "@effect-channels/core/Action"
 import * as Consumer from "@effect-channels/core/Consumer"
 import * as Handlers from "@effect-channels/core/Handlers"
 import * as Permission from "@effect-channels/core/Permission"
+import * as Pipeline from "@effect-channels/core/Pipeline"
+import * as Route from "@effect-channels/core/Route"
 import * as Transport from "@effect-channels/core/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { Connection, Known } from "../src/internal/connection.ts"
@@ -52,4 +56,31 @@ describe("what is known of a connection", () => {
         assert.strictEqual(known.size, size)
       }))
   }
+})
+
+describe("a schema of a parameter that breaks", () => {
+  const broken = Schema.String.check(Schema.makeFilter((): boolean => {
+    throw new Error("a bug in the schema")
+  }))
+
+  it.effect("answers a message with 500, and a handshake too", () =>
+    Effect.gen(function*() {
+      const ping = Action.make("ping")
+      const Broken = Consumer.make("broken", { path: "/ws/:name/", params: { name: broken } }).pipe(Consumer.add(ping))
+      const Routed = Consumer.make("routed", { path: "/ws/" }).pipe(
+        Consumer.add(Route.make(":id/", { id: broken }).pipe(Route.add(ping)))
+      )
+      const live = Layer.merge(
+        Consumer.handlers(Broken).pipe(Handlers.handle("ping", () => Effect.void), Handlers.toLayer),
+        Consumer.handlers(Routed).pipe(Handlers.handle(":id/", "ping", () => Effect.void), Handlers.toLayer)
+      )
+      const pipeline = yield* Effect.provide(Pipeline.make([Broken, Routed]), live)
+      const refused = yield* Effect.flip(pipeline.connect({ id: "1", url: "/ws/a/" }))
+      assert.strictEqual(refused.status, 500)
+      const session = yield* pipeline.connect({ id: "2", url: "/ws/" })
+      const [transport, peer] = yield* Transport.makeMemory
+      yield* Effect.forkScoped(session.run(transport), { startImmediately: true })
+      yield* peer.send("{\"action\":\"ping\",\"route\":\"a/\"}")
+      assert.include(yield* peer.take, "\"status\":500")
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "None")))
 })

@@ -230,13 +230,13 @@ export class Connection {
   #start(lane: Lane, message: string | Uint8Array | Exchange): void {
     const exchange = message instanceof Exchange ? message : new Exchange(this, message)
     lane.running++
-    this.#drive(lane, exchange, this.#guarded(exchange, () => exchange.advance()), undefined)
+    this.#drive(lane, exchange, this.#advance(exchange), undefined)
   }
 
   /** What breaks in here is our own mistake. It costs a request its answer, not the connection its life. */
-  #guarded(exchange: Exchange, advance: () => string | undefined): string | undefined {
+  #advance(exchange: Exchange, exit?: Exit.Exit<unknown, unknown>): string | undefined {
     try {
-      return advance()
+      return exit === undefined ? exchange.advance() : exchange.resume(exit)
     } catch (defect) {
       return this.refuse(exchange.envelope, Reply.defect(Cause.die(defect)))
     }
@@ -248,7 +248,7 @@ export class Connection {
       const fiber = this.#fork(exchange.waitsFor!)
       const exit = fiber.pollUnsafe()
       if (exit === undefined) return this.#wait(lane, exchange, fiber, running)
-      reply = this.#guarded(exchange, () => exchange.resume(exit))
+      reply = this.#advance(exchange, exit)
     }
     if (running !== undefined) this.#running?.delete(running)
     lane.running--
@@ -276,7 +276,7 @@ export class Connection {
       lane.running--
       this.#answered()
     } else {
-      this.#drive(lane, exchange, this.#guarded(exchange, () => exchange.resume(exit)), running)
+      this.#drive(lane, exchange, this.#advance(exchange, exit), running)
     }
     this.#pump(lane)
   }
