@@ -92,5 +92,5 @@ export const write = (
   const reply = `{"errors":${errors},"data":${data},"action":${action},"route":${route},"status":${status}`
   const { requestId } = echo
   if (requestId === undefined) return `${reply}}`
-  return `${reply},"request_id":${JSON.stringify(requestId)}}`
+  return `${reply},"request_id":${typeof requestId === "number" ? requestId : JSON.stringify(requestId)}}`
 }

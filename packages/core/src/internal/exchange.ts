@@ -312,9 +312,9 @@ export class Exchange {
 const allErrors = { errors: "all" } as const
 
 /** Calls a function of the application. What it throws is a defect, and so is an answer that is no effect. */
-const attempt = <Args extends ReadonlyArray<unknown>>(f: (...args: Args) => Work, ...args: Args): Work => {
+const attempt = <A, B>(f: (a: A, b?: B) => Work, a: A, b?: B): Work => {
   try {
-    const work = f(...args)
+    const work = f(a, b)
     if (Effect.isEffect(work)) return work
     return Exit.die(
       new TypeError(`A handler must answer with an effect, not with ${work === null ? "null" : typeof work}`)

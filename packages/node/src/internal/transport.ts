@@ -63,7 +63,8 @@ export class WsTransport implements Transport {
       return this.#ws.send(typeof frame === "string" ? frame : frame.text, () => this.#socket.emit(compressed))
     }
     const message = typeof frame === "string" ? frame : Frame.encodeShared(frame)
-    ;(this.#outbox ??= []).push(message)
+    if (this.#outbox === undefined) this.#outbox = [message]
+    else this.#outbox.push(message)
     this.#outboxSize += message.length
     if (this.#isReading || this.#isFlushing) return
     this.#isFlushing = true
@@ -139,8 +140,13 @@ export class WsTransport implements Transport {
   /** @internal */
   onMessage(data: Buffer, isBinary: boolean): void {
     this.#isAlive = true
-    if (this.#isCompressed && this.#inbox === undefined) process.nextTick(read, this)
-    ;(this.#inbox ??= []).push(isBinary ? data : data.toString())
+    const frame = isBinary ? data : data.toString()
+    if (this.#inbox !== undefined) {
+      this.#inbox.push(frame)
+      return
+    }
+    this.#inbox = [frame]
+    if (this.#isCompressed) process.nextTick(read, this)
   }
 
   /** @internal */
