@@ -220,9 +220,9 @@ const refusal = (
   format: (failure: Reply.Failure) => ReadonlyArray<unknown> = Reply.formatError,
   broken: (cause: Cause.Cause<unknown>) => void = constVoid
 ): HandshakeRefused => {
-  const echo = { action: null, route: "", requestId: undefined }
   const errors = errorsOf(format, failure, broken)
-  return new HandshakeRefused({ status: failure.status, body: Envelope.write(echo, failure.status, errors, "null") })
+  const body = Envelope.write(Envelope.nothing, failure.status, errors, "null")
+  return new HandshakeRefused({ status: failure.status, body })
 }
 
 /**

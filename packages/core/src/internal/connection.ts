@@ -187,7 +187,7 @@ export class Connection {
     if (this.#isClosed) return
     if (frame.length > this.#limits.maxMessage) {
       return this.#send(this.#refused(
-        { action: null, route: "", requestId: undefined },
+        Envelope.nothing,
         new ChannelError.MessageTooLarge({
           message: `A message has at most ${this.#limits.maxMessage} characters: this one has ${frame.length}`
         })

@@ -25,7 +25,8 @@ export interface Unreadable extends Echo {
   readonly problem: ChannelError.InvalidEnvelope
 }
 
-const nothing: Echo = { action: null, route: "", requestId: undefined }
+/** What is echoed of a frame that was not read, and of a handshake. */
+export const nothing: Echo = { action: null, route: "", requestId: undefined }
 
 const unreadable = (message: string, echo: Echo = nothing): Unreadable => ({
   action: echo.action,

@@ -26,7 +26,6 @@ export class WsTransport implements Transport {
   #outboxSize = 0
   #isReading = false
   #isFlushing = false
-  #isClosing = false
   #isAlive = true
   #lastUnsent = 0
 
@@ -57,9 +56,8 @@ export class WsTransport implements Transport {
   }
 
   send(frame: string | SharedFrame): void {
-    if (this.#isClosing) return
+    if (this.#ws.readyState !== this.#ws.OPEN) return
     if (this.#isCompressed) {
-      if (this.#ws.readyState !== this.#ws.OPEN) return
       return this.#ws.send(typeof frame === "string" ? frame : frame.text, () => this.#socket.emit(compressed))
     }
     const message = typeof frame === "string" ? frame : Frame.encodeShared(frame)
@@ -118,13 +116,11 @@ export class WsTransport implements Transport {
 
   close(code: number, reason?: string): void {
     this.#flush()
-    this.#isClosing = true
     this.#ws.close(code, reason)
   }
 
   /** Drops the connection, without a close frame. */
   terminate(): void {
-    this.#isClosing = true
     this.#ws.terminate()
   }
 
@@ -152,7 +148,6 @@ export class WsTransport implements Transport {
   /** @internal */
   onClose(code: number, reason: string): void {
     this.read()
-    this.#isClosing = true
     this.#ended?.(Effect.succeed({ code, reason }))
   }
 
