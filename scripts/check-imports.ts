@@ -12,16 +12,22 @@ import { packages, report, root, sources } from "./packages.ts"
 const contract = [
   "Action",
   "Authentication",
+  "Authority",
   "ChannelError",
+  "Check",
   "ConnectionScope",
   "Consumer",
+  "Credentials",
   "Decision",
   "Event",
   "Group",
   "Permission",
   "Query",
   "Reply",
-  "Route"
+  "Route",
+  "Scheme",
+  "Settings",
+  "Throttle"
 ]
 const interpreters = ["AsyncApi", "Client", "Pipeline", "testing"]
 

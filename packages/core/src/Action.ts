@@ -122,6 +122,10 @@ type Reserved = {
   readonly [K in "action" | "route" | "data" | "request_id"]?: `"${K}" is one of the protocol's own keys`
 }
 
+/** Names that an application may give. */
+type Unreserved<Name extends string> = Name extends `$${string}` ? "names that begin with \"$\" are the protocol's own"
+  : unknown
+
 const proto = Value.prototype<Any>(TypeId, (self) => ({
   _id: "Action",
   name: self.name,
@@ -139,7 +143,7 @@ const proto = Value.prototype<Any>(TypeId, (self) => ({
 export const isAction = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
 /**
- * Makes an action.
+ * Makes an action. Names that begin with `$` are the protocol's own.
  *
  * - `payload`: schema, or fields of a struct, of the request's `data`; without it `data` is ignored. It may be left out
  *   where the schema is optional (`Schema.optionalKey`), or has a default (`Schema.withDecodingDefaultKey`).
@@ -175,7 +179,7 @@ export const make = <
   Fields extends Schema.Constraint | (Schema.Struct.Fields & Reserved) = Schema.Void,
   Success extends Schema.Constraint = Schema.Void,
   Error extends Schema.Constraint = Schema.Never
->(name: Name, options?: {
+>(name: Name & Unreserved<Name>, options?: {
   readonly payload?: Payload | undefined
   readonly fields?: Fields | undefined
   readonly success?: Success | undefined

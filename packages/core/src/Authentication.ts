@@ -2,8 +2,11 @@
  * Who is behind a connection.
  *
  * An application names its identity with {@link Service}, and says with a layer how a handshake is turned into one. The
- * identity is found out once, before the connection is upgraded, and comes from the handshake only, never from a message.
- * A connection without credentials is anonymous; invalid credentials refuse the handshake with status 401.
+ * identity is found out before the connection is upgraded, and comes from its handshake. A connection without credentials is
+ * anonymous; invalid credentials refuse the handshake with status 401.
+ *
+ * An identity may expire: then the connection is closed with 4401, unless its client has sent newer credentials with the
+ * reserved action `$authenticate`, see {@link Scheme}. No other message has a say in who is behind a connection.
  *
  * @since 0.1.0
  */
@@ -11,6 +14,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as ChannelError from "./ChannelError.ts"
 import { ConnectionScope } from "./ConnectionScope.ts"
@@ -34,6 +38,8 @@ export interface Anonymous {
 export interface Authenticated<out A> {
   readonly _tag: "Authenticated"
   readonly user: A
+  /** When the credentials expire, in milliseconds since 1970; never where it is left out. */
+  readonly expiresAt?: number
 }
 
 /**
@@ -53,12 +59,18 @@ export type Identity<A> = Anonymous | Authenticated<A>
 export const anonymous: Anonymous = Object.freeze({ _tag: "Anonymous" })
 
 /**
- * The identity of somebody whose credentials were checked.
+ * The identity of somebody whose credentials were checked. `expiresAt` is when they expire, in milliseconds since 1970.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const authenticated = <A>(user: A): Authenticated<A> => ({ _tag: "Authenticated", user })
+export const authenticated = <A>(
+  user: A,
+  options?: { readonly expiresAt?: number | undefined }
+): Authenticated<A> =>
+  options?.expiresAt === undefined
+    ? { _tag: "Authenticated", user }
+    : { _tag: "Authenticated", user, expiresAt: options.expiresAt }
 
 /**
  * Why a handshake has no identity: its credentials are invalid (401), or they cannot be checked now (503).
@@ -67,6 +79,37 @@ export const authenticated = <A>(user: A): Authenticated<A> => ({ _tag: "Authent
  * @since 0.1.0
  */
 export type AuthenticationError = ChannelError.InvalidCredentials | ChannelError.Unavailable
+
+/**
+ * A way to find out who is behind a connection. The module `Scheme` has some ready: tokens, sessions, API keys.
+ *
+ * - `authenticate` turns a handshake into an identity: it is called before the upgrade.
+ * - `renew` turns a token into one that a client sends later with the reserved action `$authenticate`
+ *   (`{ "action": "$authenticate", "data": { "token": "…" } }`). Without it, or where the identity service has no `key`, there
+ *   is no such action.
+ * - `refresh` finds out anew who somebody is, when the authority of a connection has been invalidated: the same user with
+ *   other roles, or nobody any more (`InvalidCredentials` closes the connection with 4401). Without it the identity stays.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Scheme<A, out R = never> {
+  readonly authenticate: (
+    scope: ConnectionScope["Service"]
+  ) => Effect.Effect<Identity<A>, AuthenticationError, R>
+  readonly renew?:
+    | ((
+      token: Redacted.Redacted,
+      scope: ConnectionScope["Service"]
+    ) => Effect.Effect<Identity<A>, AuthenticationError, R>)
+    | undefined
+  readonly refresh?:
+    | ((
+      identity: Authenticated<A>,
+      scope: ConnectionScope["Service"]
+    ) => Effect.Effect<Identity<A>, AuthenticationError, R>)
+    | undefined
+}
 
 /**
  * @category type IDs
@@ -113,6 +156,17 @@ export interface ServiceKey<in out Self, out A> extends Effect.Effect<A, Channel
 }
 
 /**
+ * An identity service that can tell two users apart: it was made with a `key`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Keyed<in A> {
+  /** What tells a user apart from every other one, whatever else changes about them. */
+  readonly keyOf: (user: A) => string
+}
+
+/**
  * The class of an identity service, see {@link Service}.
  *
  * @category models
@@ -124,9 +178,11 @@ export interface ServiceClass<in out Self, in out Key extends string, in out A> 
   readonly identity: Context.Service<Self, Identity<A>>
   /** What {@link layer} provides. */
   readonly authenticator: Context.Service<Authenticator<Self>, AuthenticatorService<Self, A>>
+  /** Tells two users apart, where the service was made with a `key`. */
+  readonly keyOf: ((user: A) => string) | undefined
   /**
-   * The layer that authenticates: it is called once for each handshake of the consumers whose handlers it is provided to,
-   * before the upgrade.
+   * The layer that authenticates, by a function of the handshake or by a {@link Scheme}: it is called once for each handshake
+   * of the consumers whose handlers it is provided to, before the upgrade.
    *
    * **Example** (A token in the query string)
    *
@@ -145,8 +201,20 @@ export interface ServiceClass<in out Self, in out Key extends string, in out A> 
    * ```
    */
   layer<R>(
-    authenticate: (scope: ConnectionScope["Service"]) => Effect.Effect<Identity<A>, AuthenticationError, R>
+    scheme: Scheme<A, R> | Scheme<A, R>["authenticate"]
   ): Layer.Layer<Authenticator<Self>, never, Exclude<R, ConnectionScope | Scope.Scope>>
+}
+
+/**
+ * The class of an identity service that can tell two users apart.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface KeyedServiceClass<in out Self, in out Key extends string, in out A>
+  extends ServiceClass<Self, Key, A>
+{
+  readonly keyOf: (user: A) => string
 }
 
 /**
@@ -155,12 +223,10 @@ export interface ServiceClass<in out Self, in out Key extends string, in out A> 
  * @category models
  * @since 0.1.0
  */
-export interface AuthenticatorService<in out Self, out A> {
+export interface AuthenticatorService<in out Self, in out A> extends Scheme<A, Scope.Scope> {
   readonly [AuthenticatorTypeId]: typeof AuthenticatorTypeId
   readonly identity: Context.Key<Self, Identity<A>>
-  readonly authenticate: (
-    scope: ConnectionScope["Service"]
-  ) => Effect.Effect<Identity<A>, AuthenticationError, Scope.Scope>
+  readonly keyOf: ((user: A) => string) | undefined
 }
 
 /**
@@ -170,7 +236,8 @@ export interface AuthenticatorService<in out Self, out A> {
 export const AuthenticatorTypeId = "~effect-channels/Authentication/Authenticator"
 
 /**
- * Names the identity of an application and gives it a type.
+ * Names the identity of an application and gives it a type. With a `key` users can be told apart: their credentials can be
+ * renewed on a live connection, their authority invalidated, and their requests counted.
  *
  * **Example** (Its user in permissions and handlers)
  *
@@ -178,7 +245,10 @@ export const AuthenticatorTypeId = "~effect-channels/Authentication/Authenticato
  * import { Authentication, Permission } from "@effect-channels/core"
  * import * as Effect from "effect/Effect"
  *
- * class CurrentUser extends Authentication.Service<CurrentUser, { readonly admin: boolean }>()("app/CurrentUser") {}
+ * class CurrentUser extends Authentication.Service<CurrentUser, { readonly id: string; readonly admin: boolean }>()(
+ *   "app/CurrentUser",
+ *   { key: (user) => user.id }
+ * ) {}
  *
  * const isAdmin = Permission.connection("isAdmin", CurrentUser.use((user) => user.admin))
  * const whoAmI = Effect.gen(function*() {
@@ -190,7 +260,14 @@ export const AuthenticatorTypeId = "~effect-channels/Authentication/Authenticato
  * @category constructors
  * @since 0.1.0
  */
-export const Service = <Self, A>() => <const Key extends string>(key: Key): ServiceClass<Self, Key, A> => {
+export const Service = <Self, A>(): {
+  <const Key extends string>(key: Key): ServiceClass<Self, Key, A>
+  <const Key extends string>(
+    key: Key,
+    options: { readonly key: (user: A) => string }
+  ): KeyedServiceClass<Self, Key, A>
+} =>
+(key: string, options?: { readonly key: (user: A) => string }): never => {
   const identity = Context.Service<Self, Identity<A>>(key)
   const authenticator = Context.Service<Authenticator<Self>, AuthenticatorService<Self, A>>(`${key}/Authenticator`)
   // One step of the fiber each: checks and handlers use it on every message.
@@ -214,27 +291,34 @@ export const Service = <Self, A>() => <const Key extends string>(key: Key): Serv
     key,
     identity,
     authenticator,
+    keyOf: options?.key,
     use,
-    layer: <R>(
-      authenticate: (scope: ConnectionScope["Service"]) => Effect.Effect<Identity<A>, AuthenticationError, R>
-    ) =>
+    layer: <R>(scheme: Scheme<A, R> | Scheme<A, R>["authenticate"]) =>
       Layer.effect(
         authenticator,
         Effect.map(Effect.context<Exclude<R, ConnectionScope | Scope.Scope>>(), (context) => {
+          const { authenticate, refresh, renew } = typeof scheme === "function" ? { authenticate: scheme } : scheme
           // What it acquires belongs to the connection, not to the layer.
           const services = Context.omit(Scope.Scope)(context as Context.Context<Scope.Scope>)
+          const run = (
+            scope: ConnectionScope["Service"],
+            effect: () => Effect.Effect<Identity<A>, AuthenticationError, R>
+          ) =>
+            Effect.suspend(effect).pipe(
+              Effect.provideService(ConnectionScope, scope),
+              Effect.provideContext(services)
+            ) as Effect.Effect<Identity<A>, AuthenticationError, Scope.Scope>
           return {
             [AuthenticatorTypeId]: AuthenticatorTypeId,
             identity,
-            authenticate: (scope) =>
-              Effect.suspend(() => authenticate(scope)).pipe(
-                Effect.provideService(ConnectionScope, scope),
-                Effect.provideContext(services)
-              ) as Effect.Effect<Identity<A>, AuthenticationError, Scope.Scope>
+            keyOf: options?.key,
+            authenticate: (scope) => run(scope, () => authenticate(scope)),
+            renew: renew === undefined ? undefined : (token, scope) => run(scope, () => renew(token, scope)),
+            refresh: refresh === undefined ? undefined : (identity, scope) => run(scope, () => refresh(identity, scope))
           }
         })
       )
-  }) as unknown as ServiceClass<Self, Key, A>
+  }) as never
 }
 
 /**

@@ -94,6 +94,37 @@ export class PermissionDenied extends Schema.TaggedError<PermissionDenied>()("Pe
 }
 
 /**
+ * The permission to what is running was lost while it ran: it was interrupted, and may have taken effect in part. Status
+ * 403. `message` is the reason of the check that denies now, unless that is private.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class PermissionLost extends Schema.TaggedError<PermissionLost>()("PermissionLost", {
+  message: Schema.String
+}, { httpApiStatus: 403 }) {
+  readonly status = 403
+  readonly code = "permission_lost"
+}
+
+/**
+ * Asked too often. Status 429; `retryAfter` is the number of seconds, fractions included, after which the same request may
+ * succeed. It stands in the reply as `retry_after`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Throttled extends Schema.TaggedError<Throttled>()("Throttled", {
+  retryAfter: Schema.Number
+}, { httpApiStatus: 429 }) {
+  readonly status = 429
+  readonly code = "throttled"
+  override get message() {
+    return `Request was throttled: try again in ${this.retryAfter} seconds`
+  }
+}
+
+/**
  * No such consumer path, or no such route in the consumer. Status 404.
  *
  * @category errors
@@ -171,6 +202,8 @@ export type ChannelError =
   | InvalidCredentials
   | NotAuthenticated
   | PermissionDenied
+  | PermissionLost
+  | Throttled
   | RouteNotFound
   | ActionNotFound
   | ActionTimeout
@@ -183,6 +216,8 @@ const classes: ReadonlySet<unknown> = new Set<unknown>([
   InvalidCredentials,
   NotAuthenticated,
   PermissionDenied,
+  PermissionLost,
+  Throttled,
   RouteNotFound,
   ActionNotFound,
   ActionTimeout,

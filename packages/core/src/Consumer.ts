@@ -10,7 +10,7 @@ import type { Pipeable } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import type * as Action from "./Action.ts"
 import * as Handlers from "./Handlers.ts"
-import { both } from "./internal/permit.ts"
+import { both, unsaid } from "./internal/permit.ts"
 import * as Value from "./internal/value.ts"
 import * as Permission from "./Permission.ts"
 import type * as Route from "./Route.ts"
@@ -46,6 +46,8 @@ export interface Consumer<out Name extends string, out Params, out Members = nev
   readonly connectPermission: Permission.Any
   /** Guards every message. */
   readonly permission: Permission.Any
+  /** The subprotocols that it speaks. */
+  readonly subprotocols: ReadonlyArray<string>
   readonly concurrency: Action.Concurrency
   readonly timeout: Duration.Input | undefined
 }
@@ -69,6 +71,7 @@ export interface Any extends Pipeable, Inspectable {
   readonly members: ReadonlyArray<Route.Member>
   readonly connectPermission: Permission.Any
   readonly permission: Permission.Any
+  readonly subprotocols: ReadonlyArray<string>
   readonly concurrency: Action.Concurrency
   readonly timeout: Duration.Input | undefined
 }
@@ -91,10 +94,21 @@ const proto = Value.prototype<Any>(TypeId, (self) => ({
 export const isConsumer = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
 /**
+ * The name of the protocol that consumers speak: requests and replies in JSON.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultSubprotocol = "effect-channels.json"
+
+/**
  * Makes a consumer, without actions.
  *
  * - `path`: the pattern of the URL path, matched whole and case-sensitively; `params`: schemas of its parameters, strings
  *   by default. A URL whose parameters their schemas refuse is not there (404).
+ * - `subprotocols`: those that it speaks, `effect-channels.json` by default. Of those that a client offers
+ *   (`Sec-WebSocket-Protocol`) the first one among them is chosen; none where it offers no such one. Browsers that offered
+ *   some insist on a choice.
  * - `concurrency`: how many messages of one connection are handled at once, 1 by default: in order, one at a time.
  * - `timeout`: an action is interrupted and answered with status 408 after so long, 30 seconds by default; it may take
  *   for ever with `"Infinity"`.
@@ -109,6 +123,7 @@ export const make = <
 >(name: Name, options: {
   readonly path: Path
   readonly params?: Schemas | undefined
+  readonly subprotocols?: ReadonlyArray<string> | undefined
   readonly concurrency?: Action.Concurrency | undefined
   readonly timeout?: Duration.Input | undefined
 }): Consumer<Name, Route.ParamsOf<Path, Schemas>> =>
@@ -118,7 +133,8 @@ export const make = <
     params: options.params ?? {},
     members: [],
     connectPermission: Permission.allow,
-    permission: Permission.allow,
+    permission: unsaid,
+    subprotocols: options.subprotocols ?? [defaultSubprotocol],
     concurrency: options.concurrency ?? 1,
     timeout: options.timeout ?? "30 seconds"
   })
@@ -159,7 +175,8 @@ export const permitConnect: {
 )
 
 /**
- * Guards every message. A second permission is required as well as the first.
+ * Guards every message. A second permission is required as well as the first. A consumer without a permission of its own is
+ * guarded by that of `Settings`; `Permission.allow` opens it to everybody.
  *
  * @category combinators
  * @since 0.1.0

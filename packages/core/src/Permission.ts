@@ -521,6 +521,8 @@ export type Explanation =
     readonly phase: Decision.Phase
     readonly outcome: Outcome
     readonly cause: Cause.Cause<unknown> | undefined
+    /** How long the check took, in milliseconds, where that was measured: in logs and spans. */
+    readonly millis?: number
   }
   | {
     readonly _tag: "And" | "Or" | "Not" | "Constant"
@@ -529,12 +531,12 @@ export type Explanation =
   }
 
 /**
- * The name of a decision.
+ * The name of a decision; in logs and spans, `Unasked` is what did not matter any more, since the answer was clear.
  *
  * @category models
  * @since 0.1.0
  */
-export type Outcome = Decision.Decision["_tag"]
+export type Outcome = Decision.Decision["_tag"] | "Unasked"
 
 /**
  * Decides a permission as {@link decide} does, but asks every check that the phase can decide, and returns the whole tree
@@ -563,7 +565,8 @@ export const print = (self: Any): string => printTree(self.tree)
 export const printExplanation = (self: Explanation, indent = ""): string => {
   if (self._tag === "Check") {
     const why = self.cause === undefined ? "" : `, ${reasonOf(self.cause)}`
-    return `${indent}${self.name} (${self.phase}): ${self.outcome}${why}`
+    const time = self.millis === undefined ? "" : `, ${self.millis.toFixed(3)} ms`
+    return `${indent}${self.name} (${self.phase}): ${self.outcome}${why}${time}`
   }
   const line = self._tag === "Constant" ? self.outcome.toLowerCase() : `${self._tag.toLowerCase()}: ${self.outcome}`
   return [`${indent}${line}`, ...self.members.map((member) => printExplanation(member, `${indent}  `))].join("\n")

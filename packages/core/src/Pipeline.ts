@@ -6,27 +6,27 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { constVoid } from "effect/Function"
-import * as References from "effect/References"
+import type * as Metric from "effect/Metric"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as Authority from "./Authority.ts"
 import * as ChannelError from "./ChannelError.ts"
 import * as ConnectionScope from "./ConnectionScope.ts"
 import type * as Consumer from "./Consumer.ts"
-import * as Decision from "./Decision.ts"
 import * as Handlers from "./Handlers.ts"
 import type * as compile from "./internal/compile.ts"
-import * as Connection from "./internal/connection.ts"
-import { decide } from "./internal/decide.ts"
+import { Connection } from "./internal/connection.ts"
 import * as Envelope from "./internal/envelope.ts"
-import { decodeParams, deniedBy } from "./internal/exchange.ts"
+import { decodeParams } from "./internal/exchange.ts"
 import { errorsOf, failureOf } from "./internal/failure.ts"
+import * as Observe from "./internal/observe.ts"
 import * as Path from "./internal/path.ts"
-import * as Permission from "./Permission.ts"
+import { type Joining, Registry } from "./internal/registry.ts"
+import { Standing } from "./internal/standing.ts"
 import * as Reply from "./Reply.ts"
 import type * as Transport from "./Transport.ts"
 
@@ -64,7 +64,9 @@ export const defaultLimits: Limits = { maxInFlight: 128, maxUnsent: 1024 * 1024,
  */
 export class HandshakeRefused extends Schema.TaggedError<HandshakeRefused>()("HandshakeRefused", {
   status: Schema.Int,
-  body: Schema.String
+  body: Schema.String,
+  /** The seconds after which the handshake may succeed, where that is known: for `Retry-After`. */
+  retryAfter: Schema.optionalKey(Schema.Number)
 }) {}
 
 /**
@@ -76,6 +78,8 @@ export class HandshakeRefused extends Schema.TaggedError<HandshakeRefused>()("Ha
 export interface Session {
   readonly consumer: Consumer.Any
   readonly scope: ConnectionScope.ConnectionScope["Service"]
+  /** The subprotocol that the adapter is to answer: the first one that the client offered and the consumer speaks. */
+  readonly subprotocol: string | undefined
   /**
    * Serves the connection until it has ended, however it ends, and releases what it acquired. To be run once; a session
    * that is never run is given up with {@link Session.abandon}.
@@ -107,7 +111,18 @@ export interface Pipeline {
 }
 
 /**
- * Makes a pipeline of consumers with their handlers. Fails when two of them can have the same path.
+ * Counts the decisions over handshakes and messages: the metric `effect_channels_decisions_total`. Its attributes are
+ * `consumer`, `action` (`$connect` for handshakes, empty where the consumer or a route decided before there was an action),
+ * `phase`, `outcome` (`allow`, `deny`, `failed`) and `check`, the one that denied or broke.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const decisions: Metric.Counter<number> = Observe.decisions
+
+/**
+ * Makes a pipeline of consumers with their handlers, which decides its connections anew on `Authority.invalidate` as long as
+ * the scope is open. Fails when two of them can have the same path.
  *
  * @category constructors
  * @since 0.1.0
@@ -115,7 +130,7 @@ export interface Pipeline {
 export const make = Effect.fnUntraced(function*<const Consumers extends ReadonlyArray<Consumer.Any>>(
   consumers: Consumers,
   limits: Limits = defaultLimits
-): Effect.fn.Return<Pipeline, Handlers.DefinitionError, Handlers.Live<Consumers[number]["name"]>> {
+): Effect.fn.Return<Pipeline, Handlers.DefinitionError, Handlers.Live<Consumers[number]["name"]> | Scope.Scope> {
   const router = new Path.Router<compile.Consumer>()
   for (const [i, consumer] of consumers.entries()) {
     const other = consumers.slice(0, i).find((other) =>
@@ -124,9 +139,13 @@ export const make = Effect.fnUntraced(function*<const Consumers extends Readonly
     if (other !== undefined) return yield* clash(consumer, other)
     router.add(consumer.path, yield* Handlers.Live(consumer.name as Consumers[number]["name"]))
   }
+  const registry = new Registry(yield* Effect.context<never>())
+  const authority = yield* Authority.Authority
+  yield* authority.subscribe((target) => registry.invalidate(target))
+  yield* Effect.addFinalizer(() => Effect.sync(() => registry.stop()))
   return {
     has: (url) => router.find(ConnectionScope.pathOf(url)) !== undefined,
-    connect: (handshake) => connect(router, handshake, limits)
+    connect: (handshake) => connect(router, registry, handshake, limits)
   }
 })
 
@@ -142,6 +161,7 @@ const clash = (a: Consumer.Any, b: Consumer.Any) =>
 
 const connect = Effect.fnUntraced(function*(
   router: Path.Router<compile.Consumer>,
+  registry: Registry,
   handshake: ConnectionScope.Handshake,
   limits: Limits
 ): Effect.fn.Return<Session, HandshakeRefused> {
@@ -151,13 +171,23 @@ const connect = Effect.fnUntraced(function*(
     return yield* refusal(Reply.refused(new ChannelError.RouteNotFound({ message: "There is nothing here" })))
   }
   const consumer = match.value
-  const scope = ConnectionScope.make(handshake, params)
-  const lifetime = yield* Scope.make()
-  const known = consumer.connectPermission === Permission.allow ? undefined : new Connection.Known()
-  const context = yield* identify(consumer, scope, lifetime, known).pipe(
-    Effect.onExit((exit) => exit._tag === "Success" ? Effect.void : Scope.close(lifetime, exit))
+  const standing = new Standing(consumer, ConnectionScope.make(handshake, params), yield* Scope.make())
+  const joining = registry.join()
+  return yield* identify(standing, joining).pipe(
+    Effect.catchCause((cause) => refusalOf(consumer, cause)),
+    // In one step: no news passes between the handshake and the connection.
+    Effect.map(() => {
+      registry.joined(joining)
+      const connection = new Connection(standing, params, limits, registry)
+      if (joining.missed.some((target) => standing.isMeant(target))) connection.invalidate()
+      return new ConnectedSession(connection)
+    }),
+    Effect.onExit((exit) => {
+      if (exit._tag === "Success") return Effect.void
+      registry.joined(joining)
+      return Scope.close(standing.lifetime, exit)
+    })
   )
-  return new ConnectedSession(scope, new Connection.Connection(consumer, params, context, lifetime, limits, known))
 })
 
 const paramsOf = ({ params, value }: Path.Match<compile.Consumer>) =>
@@ -167,38 +197,24 @@ const paramsOf = ({ params, value }: Path.Match<compile.Consumer>) =>
 
 const noParams: Readonly<Record<string, unknown>> = Object.freeze({})
 
-/** Authenticates, checks the connect permission, and gives the services of the connection. */
-const identify = Effect.fnUntraced(
-  function*(
-    consumer: compile.Consumer,
-    scope: ConnectionScope.ConnectionScope["Service"],
-    lifetime: Scope.Closeable,
-    known: Connection.Known | undefined
-  ): Effect.fn.Return<Context.Context<never>, unknown> {
-    let context = consumer.context.pipe(
-      Context.add(ConnectionScope.ConnectionScope, scope),
-      Context.add(Scope.Scope, lifetime),
-      Context.add(References.CurrentLogAnnotations, {
-        ...Context.get(consumer.context, References.CurrentLogAnnotations),
-        connection: scope.id,
-        consumer: consumer.consumer.name
-      })
-    )
-    for (const { authenticate, identity } of consumer.authenticators) {
-      const found = yield* Effect.provideService(authenticate(scope), Scope.Scope, lifetime)
-      context = Context.add(context, identity, found) as typeof context
-    }
-    const { tree } = consumer.connectPermission
-    const decided = decide(tree, { phase: "connection" }, known)
-    const decision = Decision.conclude(
-      yield* Effect.provideContext(decided as Effect.Effect<Decision.Decision>, context)
-    )
-    if (decision._tag === "Deny") return yield* deniedBy(decision.denial)
-    if (decision._tag === "Failed") return yield* Effect.failCause(decision.cause)
-    return context
-  },
-  (effect, consumer) => Effect.catchCause(effect, (cause) => refusalOf(consumer, cause))
-)
+/** Authenticates and decides the permission to connect: by the facts as they are when it is done. */
+const identify = Effect.fnUntraced(function*(standing: Standing, joining: Joining): Effect.fn.Return<void, unknown> {
+  const { consumer, scope } = standing
+  const recorder = consumer.observer.record("$connect")
+  yield* standing.identify(recorder).pipe(
+    Effect.andThen(Effect.gen(function*() {
+      while (joining.missed.splice(0).some((target) => standing.isMeant(target))) {
+        standing.forget()
+        yield* standing.refresh(recorder)
+      }
+    })),
+    Effect.ensuring(Effect.suspend(() =>
+      recorder === undefined
+        ? Effect.void
+        : Effect.provideContext(recorder.end(scope.id) ?? Effect.void, consumer.context)
+    ))
+  )
+})
 
 const refusalOf = (consumer: compile.Consumer, cause: Cause.Cause<unknown>): Effect.Effect<never, HandshakeRefused> => {
   const failure = failureOf(cause)
@@ -222,7 +238,12 @@ const refusal = (
 ): HandshakeRefused => {
   const errors = errorsOf(format, failure, broken)
   const body = Envelope.write(Envelope.nothing, failure.status, errors, "null")
-  return new HandshakeRefused({ status: failure.status, body })
+  const isThrottled = failure._tag === "Refused" && failure.error._tag === "Throttled"
+  return new HandshakeRefused({
+    status: failure.status,
+    body,
+    ...(isThrottled ? { retryAfter: failure.error.retryAfter } : {})
+  })
 }
 
 /**
@@ -242,15 +263,19 @@ export const broken: HandshakeRefused = refusal(Reply.defect(Cause.empty))
 export const refuse = (error: ChannelError.ChannelError): HandshakeRefused => refusal(Reply.refused(error))
 
 class ConnectedSession implements Session {
-  readonly scope: ConnectionScope.ConnectionScope["Service"]
-  readonly #connection: Connection.Connection
+  readonly #connection: Connection
 
-  constructor(scope: ConnectionScope.ConnectionScope["Service"], connection: Connection.Connection) {
-    this.scope = scope
+  constructor(connection: Connection) {
     this.#connection = connection
   }
   get consumer(): Consumer.Any {
     return this.#connection.consumer.consumer
+  }
+  get scope(): ConnectionScope.ConnectionScope["Service"] {
+    return this.#connection.standing.scope
+  }
+  get subprotocol(): string | undefined {
+    return this.scope.subprotocols.find((name) => this.consumer.subprotocols.includes(name))
   }
   get abandon(): Effect.Effect<void> {
     return this.#connection.abandon

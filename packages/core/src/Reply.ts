@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import type * as ChannelError from "./ChannelError.ts"
 
 /**
@@ -37,6 +36,8 @@ export interface ReplyError {
   readonly path?: ReadonlyArray<string | number>
   /** A declared error in its JSON form. */
   readonly error?: unknown
+  /** Of a throttled request, the seconds after which it may succeed. */
+  readonly retry_after?: number
 }
 
 /**
@@ -54,28 +55,8 @@ export type Failure =
   | { readonly _tag: "Defect"; readonly status: 500; readonly cause: Cause.Cause<unknown> }
 
 /**
- * Makes the `errors` of a reply out of a failure. An application replaces it to give its errors a shape of its own, as
- * with the `EXCEPTION_HANDLER` of Django REST framework.
- *
- * **Example** (Nothing but codes)
- *
- * ```ts
- * import { Reply } from "@effect-channels/core"
- * import * as Layer from "effect/Layer"
- *
- * const CodesOnly = Layer.succeed(Reply.ErrorFormatter, (failure) =>
- *   failure._tag === "Refused" ? [failure.error.code] : [`status_${failure.status}`])
- * ```
- *
- * @category references
- * @since 0.1.0
- */
-export const ErrorFormatter: Context.Reference<(failure: Failure) => ReadonlyArray<unknown>> = Context.Reference<
-  (failure: Failure) => ReadonlyArray<unknown>
->("effect-channels/Reply/ErrorFormatter", { defaultValue: () => formatError })
-
-/**
- * The default {@link ErrorFormatter}: an object for each problem, and nothing of what broke.
+ * Makes the `errors` of a reply out of a failure: an object for each problem, and nothing of what broke. An application may
+ * give them a shape of its own, see `Settings.formatError`.
  *
  * @category interpreters
  * @since 0.1.0
@@ -83,9 +64,7 @@ export const ErrorFormatter: Context.Reference<(failure: Failure) => ReadonlyArr
 export const formatError = (failure: Failure): ReadonlyArray<ReplyError> => {
   switch (failure._tag) {
     case "Refused":
-      return failure.error._tag === "InvalidPayload"
-        ? failure.error.problems.map(({ detail, path }) => ({ detail, code: "invalid", path }))
-        : [{ detail: failure.error.message, code: failure.error.code }]
+      return formatRefusal(failure.error)
     case "Declared": {
       const { encoded, error } = failure
       const tag = stringOf(error, "_tag")
@@ -95,6 +74,17 @@ export const formatError = (failure: Failure): ReadonlyArray<ReplyError> => {
     }
     case "Defect":
       return [{ detail: "Internal server error", code: "error" }]
+  }
+}
+
+const formatRefusal = (error: ChannelError.ChannelError): ReadonlyArray<ReplyError> => {
+  switch (error._tag) {
+    case "InvalidPayload":
+      return error.problems.map(({ detail, path }) => ({ detail, code: "invalid", path }))
+    case "Throttled":
+      return [{ detail: error.message, code: error.code, retry_after: error.retryAfter }]
+    default:
+      return [{ detail: error.message, code: error.code }]
   }
 }
 

@@ -11,12 +11,35 @@ export * as Action from "./Action.ts"
  * Who is behind a connection.
  *
  * An application names its identity with {@link Service}, and says with a layer how a handshake is turned into one. The
- * identity is found out once, before the connection is upgraded, and comes from the handshake only, never from a message.
- * A connection without credentials is anonymous; invalid credentials refuse the handshake with status 401.
+ * identity is found out before the connection is upgraded, and comes from its handshake. A connection without credentials is
+ * anonymous; invalid credentials refuse the handshake with status 401.
+ *
+ * An identity may expire: then the connection is closed with 4401, unless its client has sent newer credentials with the
+ * reserved action `$authenticate`, see {@link Scheme}. No other message has a say in who is behind a connection.
  *
  * @since 0.1.0
  */
 export * as Authentication from "./Authentication.ts"
+
+/**
+ * Grants on a live socket: what a connection may do is decided anew when the facts change.
+ *
+ * Somebody who changes the facts (takes a role away, ends a session) says so with {@link invalidate}, from a handler, an HTTP
+ * route or a fiber of its own. Then, for each connection that is meant:
+ *
+ * - Who is behind it is found out anew, where the scheme of its identity can `refresh`.
+ * - The checks of the connection are asked again: what they said before is forgotten.
+ * - Whoever lost the permission to connect is closed with 4403 and the reason; whose credentials no longer hold, with 4401.
+ * - An action that runs, and would be denied now, is interrupted and answered with 403 `permission_lost`.
+ *
+ * **Bound.** When `invalidate` has completed, no message is handled any more, and no reply leaves, by what was decided before:
+ * the connection waits until its checks have answered. Messages that arrive meanwhile are kept, and then decided by the new
+ * facts. It takes as long as the checks and `refresh` take, and no longer than `Settings.redecisionTimeout` (10 seconds by
+ * default): then the connection is closed with 1013, and may connect again.
+ *
+ * @since 0.1.0
+ */
+export * as Authority from "./Authority.ts"
 
 /**
  * The errors which effect-channels itself raises, each with the status and code that a client sees.
@@ -26,6 +49,27 @@ export * as Authentication from "./Authentication.ts"
  * @since 0.1.0
  */
 export * as ChannelError from "./ChannelError.ts"
+
+/**
+ * Checks that many applications need, ready to be combined with their own.
+ *
+ * | check | phase | allows |
+ * | --- | --- | --- |
+ * | {@link isAuthenticated} | connection | who has an identity |
+ * | {@link isAnonymous} | connection | who has none |
+ * | {@link hasRole} | connection | users with a role |
+ * | {@link hasScope} | connection | users whose credentials have a scope |
+ * | {@link sameOrigin} | connection | the server's own pages, and clients that are no pages |
+ * | {@link actionIn} | action | some actions |
+ * | {@link readOnly} | action | the actions that change nothing |
+ * | {@link between} | action | a span of time |
+ * | {@link isOwner} | object | the user that the object belongs to |
+ *
+ * Checks of the connection are decided once, and again when authority changes; the others on every message.
+ *
+ * @since 0.1.0
+ */
+export * as Check from "./Check.ts"
 
 /**
  * What is known of a connection from its handshake.
@@ -40,6 +84,22 @@ export * as ConnectionScope from "./ConnectionScope.ts"
  * @since 0.1.0
  */
 export * as Consumer from "./Consumer.ts"
+
+/**
+ * Where a handshake carries its credentials. A browser cannot set the headers of a WebSocket: its pages send a cookie, a
+ * subprotocol entry, or, where nothing else will do, a parameter of the URL.
+ *
+ * | source | the client sends | fit for |
+ * | --- | --- | --- |
+ * | {@link bearer} | `Authorization: Bearer TOKEN` | everything but browsers |
+ * | {@link header} | a header of its own: `X-Api-Key: TOKEN` | everything but browsers |
+ * | {@link cookie} | a cookie, by itself | pages of the same site; needs the origin check, which is on by default |
+ * | {@link subprotocol} | `new WebSocket(url, ["effect-channels.json", "bearer.TOKEN"])` | pages of any site |
+ * | {@link query} | `wss://host/ws/?token=TOKEN` | short-lived tokens: URLs end up in logs |
+ *
+ * @since 0.1.0
+ */
+export * as Credentials from "./Credentials.ts"
 
 /**
  * What a permission comes to in one phase: Allow, Deny or Pending, and Failed where a check broke.
@@ -126,6 +186,61 @@ export * as Reply from "./Reply.ts"
  * @since 0.1.0
  */
 export * as Route from "./Route.ts"
+
+/**
+ * Ready ways to find out who is behind a connection, for the layer of an identity service.
+ *
+ * | scheme | the credentials | renewed in band | decided anew on `Authority.invalidate` |
+ * | --- | --- | --- | --- |
+ * | {@link token} | a token that a function verifies | yes | with `refresh` |
+ * | {@link session} | an opaque token that is looked up | yes | looks it up again |
+ * | {@link apiKey} | one of some keys | yes | stays |
+ * | `Jwt.scheme` of `@effect-channels/jwt` | a signed JSON Web Token | yes | with `refresh` |
+ *
+ * @since 0.1.0
+ */
+export * as Scheme from "./Scheme.ts"
+
+/**
+ * What a server does where a consumer says nothing: one reference for all of its consumers, as the settings module of Django
+ * REST framework is for all of its views.
+ *
+ * | here | `REST_FRAMEWORK` / `REST_FRAMEWORK_CHANNELS` of the original |
+ * | --- | --- |
+ * | `permission` | `DEFAULT_PERMISSION_CLASSES` |
+ * | `formatError` | `EXCEPTION_HANDLER` |
+ * | `pageSize` | `PAGE_SIZE` |
+ * | `maxPageSize` | `max_page_size` of a pagination class |
+ * | `expiryGrace`, `redecisionTimeout` | none: the original decides once, and forgets |
+ *
+ * @since 0.1.0
+ */
+export * as Settings from "./Settings.ts"
+
+/**
+ * Rate limits, as permissions: a throttle is a check that allows a request, or fails with `Throttled` (429, with
+ * `retry_after`).
+ *
+ * | throttle | counts | of |
+ * | --- | --- | --- |
+ * | {@link perConnection} | messages | one connection |
+ * | {@link perIdentity} | messages | one user, on all their connections; of an anonymous client, its address |
+ * | {@link perAddress} | messages | one network address |
+ * | {@link connectPerIdentity} | handshakes | one user |
+ * | {@link connectPerAddress} | handshakes | one network address |
+ *
+ * - A request that is throttled is neither allowed nor denied: its check fails, so that `not` makes no Allow of it.
+ * - A throttle counts a message once, and a handshake once, however often its permission is decided and the throttle stands
+ *   in it. It counts what it is asked about: `or(isAdmin, throttle)` does not count the admins, and
+ *   `and(isMember, throttle)` does not count those who are no members.
+ * - Throttles of one kind, name and limit count together, wherever they stand: give them the same options. All others count
+ *   each for themselves, so that a limit for a second and one for a day may have one name.
+ * - All but {@link perConnection} keep their counts in the {@link Store}. When that is unavailable the request fails with
+ *   503: nothing passes uncounted.
+ *
+ * @since 0.1.0
+ */
+export * as Throttle from "./Throttle.ts"
 
 /**
  * How the pipeline speaks to one connection. An adapter makes one of what its platform has; {@link fromSocket} makes one of

@@ -9,6 +9,7 @@ import {
   Pipeline,
   Reply,
   Route,
+  Settings,
   Transport
 } from "@effect-channels/core"
 import { assert, describe, it } from "@effect/vitest"
@@ -307,7 +308,7 @@ describe("a handshake", () => {
         Consumer.handlers(Guarded).pipe(
           Handlers.handle("ping", pong),
           Handlers.toLayer,
-          Layer.provide(Layer.succeed(Reply.ErrorFormatter, (failure) => [`${failure._tag} ${failure.status}`]))
+          Layer.provide(Settings.layer({ formatError: (failure) => [`${failure._tag} ${failure.status}`] }))
         )
       )
       assert.deepStrictEqual((yield* refusalOf(pipeline)).body.errors, ["Refused 403"])
@@ -330,7 +331,7 @@ describe("a handshake", () => {
             Consumer.handlers(Guarded).pipe(
               Handlers.handle("ping", pong),
               Handlers.toLayer,
-              Layer.provide(Layer.succeed(Reply.ErrorFormatter, format))
+              Layer.provide(Settings.layer({ formatError: format }))
             )
           )
           assert.deepStrictEqual(
@@ -644,7 +645,7 @@ describe("failures", () => {
           run: ({ object }) => Effect.succeed(object)
         }),
         Handlers.toLayer,
-        Layer.provide(Layer.succeed(Reply.ErrorFormatter, format))
+        Layer.provide(Settings.layer({ formatError: format }))
       )
     )
 
@@ -819,9 +820,11 @@ describe("failures", () => {
           Consumer.handlers(Formatted).pipe(
             Handlers.handle("fail", ({ payload }) => Effect.fail(new NotThere({ id: payload.n }))),
             Handlers.toLayer,
-            Layer.provide(Layer.succeed(Reply.ErrorFormatter, (failure) => {
-              seen.push(failure)
-              return [{ [failure._tag]: failure.status }]
+            Layer.provide(Settings.layer({
+              formatError: (failure) => {
+                seen.push(failure)
+                return [{ [failure._tag]: failure.status }]
+              }
             }))
           )
         )

@@ -1,4 +1,4 @@
-import { ChannelError, Reply } from "@effect-channels/core"
+import { ChannelError, Reply, Settings } from "@effect-channels/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -23,6 +23,16 @@ describe("formatError", () => {
         { detail: "Expected string", code: "invalid", path: ["data", "tags", 3] },
         { detail: "Missing key", code: "invalid", path: [] }
       ]
+    ],
+    [
+      new ChannelError.PermissionLost({ message: "Editors only" }),
+      403,
+      [{ detail: "Editors only", code: "permission_lost" }]
+    ],
+    [
+      new ChannelError.Throttled({ retryAfter: 1.5 }),
+      429,
+      [{ detail: "Request was throttled: try again in 1.5 seconds", code: "throttled", retry_after: 1.5 }]
     ],
     [
       new ChannelError.InvalidCredentials(),
@@ -101,7 +111,7 @@ describe("formatError", () => {
   })
 
   it("is what is used unless the application has its own", () => {
-    assert.strictEqual(Context.get(Context.empty(), Reply.ErrorFormatter), Reply.formatError)
+    assert.strictEqual(Context.get(Context.empty(), Settings.Settings).formatError, Reply.formatError)
   })
 })
 

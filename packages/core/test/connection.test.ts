@@ -1,4 +1,5 @@
 import * as Action from "@effect-channels/core/Action"
+import * as ConnectionScope from "@effect-channels/core/ConnectionScope"
 import * as Consumer from "@effect-channels/core/Consumer"
 import * as Handlers from "@effect-channels/core/Handlers"
 import * as Permission from "@effect-channels/core/Permission"
@@ -11,7 +12,8 @@ import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
-import { Connection, Known } from "../src/internal/connection.ts"
+import { Connection } from "../src/internal/connection.ts"
+import { Standing } from "../src/internal/standing.ts"
 
 interface Item {
   readonly id: number
@@ -44,16 +46,17 @@ describe("what is known of a connection", () => {
           Handlers.toLayer
         )
         const compiled = yield* Effect.provide(Handlers.Live("items"), live)
-        const known = new Known()
         const limits = { maxInFlight: 10, maxUnsent: 1e6, maxMessage: 1000 }
-        const connection = new Connection(compiled, {}, compiled.context, yield* Scope.make(), limits, known)
+        const standing = new Standing(compiled, ConnectionScope.make({ id: "1", url: "/ws/" }, {}), yield* Scope.make())
+        const connection = new Connection(standing, {}, limits, undefined)
         const [transport, peer] = yield* Transport.makeMemory
         yield* Effect.forkScoped(connection.run(transport), { startImmediately: true })
         const ask = Effect.andThen(peer.send("{\"action\":\"find\"}"), peer.take)
         assert.include(yield* ask, "\"status\":200")
-        const { size } = known
+        const { kept } = standing
+        assert.isAbove(kept, 0)
         for (let i = 0; i < 20; i++) assert.include(yield* ask, "\"status\":200")
-        assert.strictEqual(known.size, size)
+        assert.strictEqual(standing.kept, kept)
       }))
   }
 })

@@ -19,6 +19,12 @@ const post = Action.make("post", { payload: { text: Schema.String } })
 const edit = post.pipe(Action.object(Message))
 
 describe("make", () => {
+  it("takes no name of the protocol's own", () => {
+    // @ts-expect-error it begins with "$"
+    Action.make("$authenticate")
+    Action.make("price$")
+  })
+
   it("takes nothing, answers nothing and fails no way, unless it is said", () => {
     expectTypeOf(ping).toEqualTypeOf<
       Action.Action<"ping", Schema.Void, Schema.Void, Schema.Void, Schema.Never, {}, unknown, never>

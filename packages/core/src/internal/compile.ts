@@ -14,10 +14,13 @@ import * as Authentication from "../Authentication.ts"
 import type * as Consumer_ from "../Consumer.ts"
 import type { Request } from "../Handlers.ts"
 import * as Permission from "../Permission.ts"
-import * as Reply from "../Reply.ts"
+import type * as Reply from "../Reply.ts"
 import type * as Route_ from "../Route.ts"
+import * as Settings from "../Settings.ts"
 import * as Envelope from "./envelope.ts"
+import { Observer } from "./observe.ts"
 import * as Path from "./path.ts"
+import { unsaid } from "./permit.ts"
 
 /** What the application wrote for an action; its types were checked where it was added. */
 export type Handle = Run | { readonly object: Run; readonly run: Run }
@@ -46,11 +49,30 @@ export interface Consumer {
   readonly timeout: number
   /** Whether an action has a line of its own, so that a message must be read before it is put in line. */
   readonly hasLanes: boolean
-  readonly authenticators: ReadonlyArray<Authentication.AuthenticatorService<unknown, unknown>>
+  readonly authenticators: ReadonlyArray<Authenticator>
+  /** Those whose identities can be renewed on a live connection. */
+  readonly renewables: ReadonlyArray<Renewable>
+  /** How long a connection lives on after its credentials have expired, in milliseconds. */
+  readonly expiryGrace: number
+  /** How long it may take to decide a connection anew, in milliseconds. */
+  readonly redecisionTimeout: number
+  readonly observer: Observer
   readonly formatError: (failure: Reply.Failure) => ReadonlyArray<unknown>
   /** The services of the server. */
   readonly context: Context.Context<never>
 }
+
+/** What finds out one of the identities of a connection. */
+export type Authenticator = Authentication.AuthenticatorService<unknown, unknown>
+
+/** One that can do so by a token, and tell whether it is the same user. */
+export type Renewable = Authenticator & Required<Pick<Authenticator, "renew" | "keyOf">> & {
+  readonly renew: NonNullable<Authenticator["renew"]>
+  readonly keyOf: NonNullable<Authenticator["keyOf"]>
+}
+
+const isRenewable = (authenticator: Authenticator): authenticator is Renewable =>
+  authenticator.renew !== undefined && authenticator.keyOf !== undefined
 
 /** A route, ready for messages. */
 export interface Route {
@@ -109,7 +131,12 @@ export const make = (
   handlers: ReadonlyArray<Handler>,
   context: Context.Context<never>
 ): Consumer | ReadonlyArray<string> => {
-  const compiler = new Compiler(consumer, handlers)
+  const settings = Context.get(context, Settings.Settings)
+  const permission = consumer.permission === unsaid ? settings.permission : consumer.permission
+  const services = Context.merge(settings.services, context)
+  const authenticators = Authentication.authenticators(services)
+  const compiler = new Compiler(consumer, permission, handlers)
+  compiler.settings(settings)
   compiler.consumer()
   if (compiler.problems.length > 0) return compiler.problems
   const routes = new Path.Router<Route>()
@@ -118,16 +145,20 @@ export const make = (
     consumer,
     params: paramsOf(consumer),
     connectPermission: consumer.connectPermission,
-    guards: guardsOf(consumer.permission),
+    guards: guardsOf(permission),
     routes,
     concurrency: limitOf(consumer.concurrency),
     timeout: millis(consumer.timeout),
     hasLanes: compiler.routes.some((route) =>
       Array.from(route.actions.values()).some((action) => action.concurrency !== undefined)
     ),
-    authenticators: Authentication.authenticators(context),
-    formatError: Context.get(context, Reply.ErrorFormatter),
-    context
+    authenticators,
+    renewables: authenticators.filter(isRenewable),
+    expiryGrace: millis(settings.expiryGrace),
+    redecisionTimeout: millis(settings.redecisionTimeout),
+    observer: new Observer(consumer.name, services),
+    formatError: settings.formatError,
+    context: services
   }
 }
 
@@ -135,14 +166,28 @@ class Compiler {
   readonly problems: Array<string> = []
   readonly routes: Array<Route> = []
   readonly #consumer: Consumer_.Any
+  readonly #guard: Permission.Any
   readonly #handlers = new Map<string, Handle>()
 
-  constructor(consumer: Consumer_.Any, handlers: ReadonlyArray<Handler>) {
+  constructor(consumer: Consumer_.Any, permission: Permission.Any, handlers: ReadonlyArray<Handler>) {
     this.#consumer = consumer
+    this.#guard = permission
     for (const { handle, name, route } of handlers) {
       const key = keyOf(route, name)
       if (this.#handlers.has(key)) this.problems.push(`${where(route, name)} is handled twice: remove one handler`)
       this.#handlers.set(key, handle)
+    }
+  }
+
+  settings({ expiryGrace, maxPageSize, pageSize, redecisionTimeout }: Settings.Settings): void {
+    if (!(millis(expiryGrace) >= 0)) this.problems.push("the setting expiryGrace must be a duration")
+    if (!(millis(redecisionTimeout) > 0)) {
+      this.problems.push("the setting redecisionTimeout must be a duration longer than nothing")
+    }
+    if (!(Number.isInteger(pageSize) && pageSize > 0 && Number.isInteger(maxPageSize) && maxPageSize >= pageSize)) {
+      this.problems.push(
+        `the settings pageSize (${pageSize}) and maxPageSize (${maxPageSize}) must be whole numbers from 1, the second not less`
+      )
     }
   }
 
@@ -152,8 +197,11 @@ class Compiler {
     if (!consumer.path.startsWith("/")) this.problems.push(`its path "${consumer.path}" must start with "/"`)
     this.#limits("the consumer", consumer)
     this.#permission("permitConnect", consumer.connectPermission, ["connection"])
-    this.#permission("the consumer's permission", consumer.permission, ["connection", "action", "object"])
-    this.#level("", [], consumer.members, [], [consumer.permission], Path.paramNames(consumer.path))
+    this.#permission("the consumer's permission", this.#guard, ["connection", "action", "object"])
+    for (const name of consumer.subprotocols.filter((name) => !/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name))) {
+      this.problems.push(`its subprotocol ${JSON.stringify(name)} is no token: use letters, digits, ".", "-" and "_"`)
+    }
+    this.#level("", [], consumer.members, [], [this.#guard], Path.paramNames(consumer.path))
     this.#ambiguous()
     for (const key of this.#handlers.keys()) {
       const [route, name] = JSON.parse(key)
@@ -214,6 +262,9 @@ class Compiler {
 
   #action(route: string, action: Action.Any, permissions: ReadonlyArray<Permission.Any>): Endpoint | undefined {
     const place = where(route, action.name)
+    if (action.name.startsWith("$")) {
+      this.problems.push(`${place} has one of the protocol's own names, which begin with "$": give it another name`)
+    }
     this.#limits(place, action)
     if (!Number.isInteger(action.status) || action.status < 200 || action.status > 299) {
       this.problems.push(`the status of ${place} is ${action.status}: a success has one from 200 to 299`)

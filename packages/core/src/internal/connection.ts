@@ -9,18 +9,19 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
+import * as Tracer from "effect/Tracer"
 import * as ChannelError from "../ChannelError.ts"
 import type * as Decision from "../Decision.ts"
-import type * as Permission from "../Permission.ts"
 import * as Reply from "../Reply.ts"
 import type { Closed, Transport } from "../Transport.ts"
 import type * as compile from "./compile.ts"
-import * as decide from "./decide.ts"
-import { andThen, type Eager } from "./eager.ts"
 import * as Envelope from "./envelope.ts"
 import { Exchange } from "./exchange.ts"
-import { errorsOf } from "./failure.ts"
+import { deniedBy, errorsOf, failureOf } from "./failure.ts"
+import type { Recorder } from "./observe.ts"
+import type { Registry } from "./registry.ts"
+import * as Renewal from "./renewal.ts"
+import type { Standing } from "./standing.ts"
 
 /** What one connection may ask of the server; see `Pipeline.Limits`. */
 export interface Limits {
@@ -44,23 +45,32 @@ interface Running {
   fiber: Fiber.Fiber<unknown, unknown>
   /** When it is interrupted, in milliseconds of the clock. */
   readonly deadline: number
-  isTimedOut: boolean
+  /** Whether it has been answered, and is to end. */
+  isAnswered: boolean
+  /** What it waited for, while the connection is decided anew. */
+  exit: Exit.Exit<unknown, unknown> | undefined
 }
 
-const connectionFacts: Permission.Facts = { phase: "connection" }
+/** What happens to the authority of a connection: one after the other, while no message goes on. */
+interface Change {
+  readonly effect: Effect.Effect<void, unknown>
+  /** Whether it decides by the facts as they are when it begins. */
+  readonly isRedecision: boolean
+}
 
 /** The messages of one connection. */
 export class Connection {
-  readonly consumer: compile.Consumer
   readonly params: Readonly<Record<string, unknown>>
-  readonly #context: Context.Context<never>
-  readonly #scope: Scope.Closeable
+  readonly standing: Standing
+  readonly #registry: Registry | undefined
   readonly #limits: Limits
   readonly #main: Lane
   #transport: Transport | undefined
   #lanes: Map<compile.Endpoint, Lane> | undefined
   #running: Set<Running> | undefined
-  #known: Known | undefined
+  /** Not there unless something happens to its authority. */
+  #changes: Array<Change> | undefined
+  #changing: Fiber.Fiber<void, unknown> | undefined
   #watch: Fiber.Fiber<void> | undefined
   #wakesAt = Infinity
   #inFlight = 0
@@ -72,20 +82,21 @@ export class Connection {
   #onIdle: Array<() => void> | undefined
 
   constructor(
-    consumer: compile.Consumer,
+    standing: Standing,
     params: Readonly<Record<string, unknown>>,
-    context: Context.Context<never>,
-    scope: Scope.Closeable,
     limits: Limits,
-    known: Known | undefined
+    registry: Registry | undefined
   ) {
-    this.consumer = consumer
+    this.standing = standing
     this.params = params
-    this.#context = context
-    this.#scope = scope
-    this.#known = known
     this.#limits = limits
-    this.#main = { limit: consumer.concurrency, running: 0, waiting: undefined }
+    this.#registry = registry
+    this.#main = { limit: standing.consumer.concurrency, running: 0, waiting: undefined }
+    registry?.add(this)
+  }
+
+  get consumer(): compile.Consumer {
+    return this.standing.consumer
   }
 
   /** Serves the connection until it has ended, then ends its handlers and releases what it acquired. */
@@ -105,17 +116,23 @@ export class Connection {
     this.#idle()
     const fibers: Array<Fiber.Fiber<unknown, unknown>> = Array.from(this.#running ?? [], ({ fiber }) => fiber)
     if (this.#watch !== undefined) fibers.push(this.#watch)
+    if (this.#changing !== undefined) fibers.push(this.#changing)
+    this.#registry?.remove(this)
     const how = exit._tag === "Success" ? `with ${exit.value.code} ${exit.value.reason}`.trimEnd() : "by the server"
     return Fiber.interruptAll(fibers).pipe(
       Effect.andThen(Effect.logDebug(`The connection ended ${how}`)),
-      Effect.ensuring(Scope.close(this.#scope, exit)),
-      Effect.provideContext(this.#context)
+      Effect.ensuring(Scope.close(this.standing.lifetime, exit)),
+      Effect.provideContext(this.standing.context)
     )
   }
 
   /** Releases what the connection acquired, when it is not to be served. */
   get abandon(): Effect.Effect<void> {
-    return Scope.close(this.#scope, Exit.void)
+    return Effect.suspend(() => {
+      this.#isClosed = true
+      this.#registry?.remove(this)
+      return Scope.close(this.standing.lifetime, Exit.void)
+    })
   }
 
   /** Takes no more messages, and completes when those in flight have been answered, or the connection has ended. */
@@ -138,31 +155,6 @@ export class Connection {
     this.#transport?.close(code, reason)
   }
 
-  /** Decides a permission; what its connection checks said is kept, so that a message decides only the residual. */
-  decide(tree: Permission.Tree, facts: Permission.Facts): Eager<Decision.Decision<Permission.Tree>> {
-    const known = (this.#known ??= new Known()).get(tree)
-    if (known !== undefined) return this.#rest(known, facts)
-    return andThen(decide.step(tree, connectionFacts, this.#known), (decision) => {
-      const failure = decision._tag === "Failed" ? decision : decide.failureIn(decision)
-      // What failed may work the next time. What can no longer come to Allow is not worth deciding further.
-      if (failure === undefined) this.#known?.set(tree, decision)
-      else if (decision._tag === "Pending" && !decide.canAllow(decision.residual)) return failure
-      return this.#rest(decision, facts)
-    })
-  }
-
-  /** Decides what is left of a permission after the connection phase. It is new for each message: nothing is kept of it. */
-  decideRest(residual: Permission.Tree, facts: Permission.Facts): Eager<Decision.Decision<Permission.Tree>> {
-    return decide.step(residual, facts, this.#known)
-  }
-
-  #rest(
-    decision: Decision.Decision<Permission.Tree>,
-    facts: Permission.Facts
-  ): Eager<Decision.Decision<Permission.Tree>> {
-    return decision._tag === "Pending" ? this.decideRest(decision.residual, facts) : decision
-  }
-
   /** Writes the reply of a failure, and logs what broke. */
   refuse(echo: Envelope.Echo, failure: Reply.Failure): string {
     if (failure._tag === "Defect") this.#log(echo, failure.cause)
@@ -175,8 +167,12 @@ export class Connection {
     this.#fork(Effect.logError(`${subject} of "${this.consumer.consumer.name}" broke`, cause))
   }
 
-  #fork<A, E>(effect: Effect.Effect<A, E, unknown>): Fiber.Fiber<A, E> {
-    return Effect.runForkWith(this.#context)(effect as Effect.Effect<A, E>)
+  #fork<A, E>(effect: Effect.Effect<A, E, unknown>, recorder?: Recorder): Fiber.Fiber<A, E> {
+    const { context } = this.standing
+    const span = recorder?.span
+    return Effect.runForkWith(span === undefined ? context : Context.add(context, Tracer.ParentSpan, span))(
+      effect as Effect.Effect<A, E>
+    )
   }
 
   #receive(frames: ReadonlyArray<string | Uint8Array>): void {
@@ -184,7 +180,8 @@ export class Connection {
   }
 
   #accept(frame: string | Uint8Array): void {
-    if (this.#isClosed) return
+    // What comes after the close frame was sent is not asked for any more.
+    if (this.#isClosed || this.#closing !== undefined) return
     if (frame.length > this.#limits.maxMessage) {
       return this.#send(this.#refused(
         Envelope.nothing,
@@ -195,7 +192,12 @@ export class Connection {
     }
     if (this.#isStopping || this.#inFlight >= this.#limits.maxInFlight) return this.#turnAway(frame)
     this.#inFlight++
-    if (this.consumer.hasLanes) {
+    if (this.consumer.renewables.length > 0 && typeof frame === "string" && frame.includes(Renewal.action)) {
+      // Renewals do not stand in line: what comes after them is decided by them, whatever still runs.
+      const exchange = new Exchange(this, frame)
+      if (Renewal.isRenewal(exchange.envelope)) this.#renew(exchange)
+      else this.#enter(this.#laneOf(exchange.endpoint), exchange)
+    } else if (this.consumer.hasLanes) {
       const exchange = new Exchange(this, frame)
       this.#enter(this.#laneOf(exchange.endpoint), exchange)
     } else {
@@ -223,12 +225,18 @@ export class Connection {
   }
 
   #enter(lane: Lane, message: string | Uint8Array | Exchange): void {
-    if (lane.running < lane.limit && !this.#isStalled && lane.waiting === undefined) this.#start(lane, message)
+    if (lane.running < lane.limit && this.#goesOn && lane.waiting === undefined) this.#start(lane, message)
     else (lane.waiting ??= []).push(message)
+  }
+
+  /** Whether messages are started. */
+  get #goesOn(): boolean {
+    return !this.#isStalled && this.#changes === undefined && !this.#isClosed && this.#closing === undefined
   }
 
   #start(lane: Lane, message: string | Uint8Array | Exchange): void {
     const exchange = message instanceof Exchange ? message : new Exchange(this, message)
+    if (Renewal.isRenewal(exchange.envelope) && this.consumer.renewables.length > 0) return this.#renew(exchange)
     lane.running++
     this.#drive(lane, exchange, this.#advance(exchange), undefined)
   }
@@ -245,21 +253,22 @@ export class Connection {
   /** Runs what an exchange waits for until it has its reply, or has to wait in earnest. */
   #drive(lane: Lane, exchange: Exchange, reply: string | undefined, running: Running | undefined): void {
     while (reply === undefined) {
-      const fiber = this.#fork(exchange.waitsFor!)
+      const fiber = this.#fork(exchange.waitsFor!, exchange.recorder)
       const exit = fiber.pollUnsafe()
-      if (exit === undefined) return this.#wait(lane, exchange, fiber, running)
+      // While the connection is decided anew it does not go on either with what was there at once.
+      if (exit === undefined || this.#changes !== undefined) return this.#wait(lane, exchange, fiber, running)
       reply = this.#advance(exchange, exit)
     }
     if (running !== undefined) this.#running?.delete(running)
     lane.running--
-    this.#answer(reply)
+    this.#answer(exchange, reply)
   }
 
   #wait(lane: Lane, exchange: Exchange, fiber: Fiber.Fiber<unknown, unknown>, running: Running | undefined): void {
     if (running === undefined) {
       const timeout = exchange.endpoint?.timeout ?? this.consumer.timeout
       const deadline = timeout === Infinity ? Infinity : this.#now() + timeout
-      running = { exchange, lane, fiber, deadline, isTimedOut: false }
+      running = { exchange, lane, fiber, deadline, isAnswered: false, exit: undefined }
       ;(this.#running ??= new Set()).add(running)
       if (deadline < this.#wakesAt) this.#wakeAt(deadline)
     } else {
@@ -267,21 +276,28 @@ export class Connection {
     }
     const waiting = running
     fiber.addObserver((exit) => this.#resume(waiting, exit))
+    // It has had its own connection decided anew, before it was seen to run.
+    if (exchange.isOutdated && exchange.isRunning && this.#changes === undefined) {
+      this.#change({ isRedecision: false, effect: this.#inTime(this.#review) })
+    }
   }
 
   #resume(running: Running, exit: Exit.Exit<unknown, unknown>): void {
     const { exchange, lane } = running
-    if (this.#isClosed || running.isTimedOut) {
+    if (this.#isClosed || running.isAnswered) {
       this.#running?.delete(running)
       lane.running--
       this.#answered()
+    } else if (this.#changes !== undefined) {
+      running.exit = exit
     } else {
       this.#drive(lane, exchange, this.#advance(exchange, exit), running)
     }
     this.#pump(lane)
   }
 
-  #answer(reply: string): void {
+  #answer(exchange: Exchange, reply: string): void {
+    if (exchange.recorder !== undefined) this.#record(exchange, exchange.recorder)
     this.#send(reply)
     this.#answered()
   }
@@ -292,11 +308,16 @@ export class Connection {
   }
 
   #pump(lane: Lane): void {
-    while (lane.waiting !== undefined && lane.running < lane.limit && !this.#isStalled && !this.#isClosed) {
+    while (lane.waiting !== undefined && lane.running < lane.limit && this.#goesOn) {
       const message = lane.waiting.shift()!
       if (lane.waiting.length === 0) lane.waiting = undefined
       this.#start(lane, message)
     }
+  }
+
+  #pumpAll(): void {
+    this.#pump(this.#main)
+    this.#lanes?.forEach((lane) => this.#pump(lane))
   }
 
   /** Sends a reply. A client that does not read its replies is not read either, until it does. */
@@ -310,14 +331,13 @@ export class Connection {
     this.#fork(Effect.map(transport.drained, () => {
       if (this.#isClosed) return
       this.#isStalled = false
-      this.#pump(this.#main)
-      this.#lanes?.forEach((lane) => this.#pump(lane))
+      this.#pumpAll()
       if (!this.#isStalled) transport.resume()
     }))
   }
 
   #now(): number {
-    return Context.get(this.#context, Clock.Clock).currentTimeMillisUnsafe()
+    return Context.get(this.standing.context, Clock.Clock).currentTimeMillisUnsafe()
   }
 
   /** Sees to it that somebody looks at the deadlines then: one sleeper for the whole connection, not one a message. */
@@ -336,50 +356,201 @@ export class Connection {
     this.#wakesAt = Infinity
     for (const running of this.#running ?? []) {
       if (running.deadline > now) next = Math.min(next, running.deadline)
-      else if (!running.isTimedOut) this.#timeOut(running)
+      else if (!running.isAnswered) this.#timeOut(running)
     }
     if (next < Infinity) this.#wakeAt(next)
   }
 
   #timeOut(running: Running): void {
-    const { endpoint, envelope } = running.exchange
-    const timeout = endpoint?.timeout ?? this.consumer.timeout
-    running.isTimedOut = true
-    this.#send(this.#refused(
-      envelope,
-      new ChannelError.ActionTimeout({ message: `The action took longer than ${timeout} ms and was ended` })
-    ))
+    const timeout = running.exchange.endpoint?.timeout ?? this.consumer.timeout
+    const message = `The action took longer than ${timeout} ms and was ended`
+    this.#giveUp(running, Reply.refused(new ChannelError.ActionTimeout({ message })))
+  }
+
+  /** Answers what has not come to an end, and ends it. */
+  #giveUp(running: Running, failure: Reply.Failure): void {
+    const { exchange } = running
+    running.isAnswered = true
+    if (exchange.recorder !== undefined) this.#record(exchange, exchange.recorder)
+    this.#send(this.refuse(exchange.envelope, failure))
     running.fiber.interruptUnsafe()
+  }
+
+  /** Writes down what was decided over a message. */
+  #record({ envelope }: Exchange, recorder: Recorder): void {
+    const log = recorder.end(this.standing.scope.id, envelope)
+    if (log !== undefined) this.#fork(log)
+  }
+
+  // ---- the authority of the connection
+
+  /** When its credentials have expired, and no renewal is waited for any more: in milliseconds since 1970. */
+  get expiresAt(): number {
+    return this.standing.expiresAt + this.consumer.expiryGrace
+  }
+
+  /** Its credentials may have expired. */
+  expire(): void {
+    // Whoever is just renewing them is given the time.
+    if (this.#changes !== undefined || this.#now() < this.expiresAt) return
+    this.#terminate(
+      4401,
+      Reply.refused(new ChannelError.InvalidCredentials({ message: "The credentials have expired" }))
+    )
+  }
+
+  /** The facts that it was decided by have changed: from now on nothing is done by what was decided before. */
+  invalidate(): void {
+    if (this.#isClosed || this.#closing !== undefined) return
+    this.standing.forget()
+    // One that has not begun yet will see the facts as they are then.
+    if (this.#changes?.slice(1).some(({ isRedecision }) => isRedecision) === true) return
+    this.#change({ isRedecision: true, effect: this.#redecide(this.standing.refresh(undefined)) })
+  }
+
+  /** Decides the connection, and what runs on it. */
+  #redecide(decided: Effect.Effect<void, unknown>): Effect.Effect<void, unknown> {
+    return this.#inTime(Effect.gen({ self: this }, function*() {
+      yield* decided
+      this.#registry?.expiryChanged(this)
+      yield* this.#review
+    }))
+  }
+
+  #inTime<A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> {
+    const message = "The permissions could not be decided in time"
+    return Effect.timeoutOrElse(effect, {
+      duration: this.consumer.redecisionTimeout,
+      orElse: () => Effect.fail(new ChannelError.Unavailable({ message }))
+    })
+  }
+
+  /** Ends what runs and would not be let in any more. */
+  get #review(): Effect.Effect<void> {
+    const { context } = this.standing
+    const running = Array.from(this.#running ?? []).filter(({ exchange }) => exchange.isRunning)
+    return Effect.forEach(
+      running,
+      (one) =>
+        // By who is behind the connection now: this fiber may have begun when it was somebody else.
+        Effect.flatMap(Effect.provideContext(one.exchange.review() as Effect.Effect<Verdict>, context), (decision) => {
+          if (decision._tag === "Allow" || one.isAnswered) return Effect.void
+          if (decision._tag === "Failed") {
+            return Effect.map(failure(decision.cause), (found) => this.#giveUp(one, found))
+          }
+          const { message } = deniedBy(decision.denial)
+          return Effect.sync(() => this.#giveUp(one, Reply.refused(new ChannelError.PermissionLost({ message }))))
+        }),
+      { concurrency: "unbounded", discard: true }
+    )
+  }
+
+  /** Takes newer credentials from the client. */
+  #renew(exchange: Exchange): void {
+    const reply = (failure: Reply.Failure) => this.#answer(exchange, this.refuse(exchange.envelope, failure))
+    this.#change({
+      isRedecision: false,
+      effect: Effect.gen({ self: this }, function*() {
+        const request = Renewal.read(exchange.envelope as Envelope.Envelope, this.consumer.renewables)
+        if ("problems" in request) return reply(Reply.refused(request))
+        // Facts may change while it is found out whose credentials these are.
+        const joining = this.#registry?.join()
+        const renewed = yield* Effect.exit(this.#inTime(this.standing.renew(request.authenticator, request.token)))
+        if (joining !== undefined) this.#registry?.joined(joining)
+        if (renewed._tag === "Failure") return reply(yield* failure(renewed.cause))
+        this.standing.forget()
+        const isOutdated = joining?.missed.some((target) => this.standing.isMeant(target)) === true
+        yield* this.#redecide(isOutdated ? this.standing.refresh(undefined) : this.standing.connect(undefined)).pipe(
+          Effect.tapCause((cause) => Effect.map(failure(cause), reply))
+        )
+        this.#answer(exchange, Renewal.reply(exchange.envelope, this.standing.expiresAt))
+      })
+    })
+  }
+
+  /** Puts a change in line. While there is one, no message goes on. */
+  #change(change: Change): void {
+    if (this.#changes !== undefined) {
+      this.#changes.push(change)
+      return
+    }
+    this.#changes = [change]
+    const fiber = this.#fork(this.#makeChanges)
+    this.#changing = fiber.pollUnsafe() === undefined ? fiber : undefined
+  }
+
+  get #makeChanges(): Effect.Effect<void> {
+    const changes = this.#changes!
+    return Effect.gen({ self: this }, function*() {
+      while (changes.length > 0 && this.#closing === undefined) {
+        yield* changes[0]!.effect
+        changes.shift()
+      }
+    }).pipe(
+      Effect.catchCause((cause) =>
+        Effect.flatMap(failure(cause), (failure) => {
+          this.#terminate(closeCode(failure), failure)
+          return failure._tag === "Defect"
+            ? Effect.logError(`A connection of "${this.consumer.consumer.name}" could not be decided anew`, cause)
+            : Effect.void
+        })
+      ),
+      Effect.andThen(Effect.sync(() => this.#changed()))
+    )
+  }
+
+  /** All is decided: goes on with what has waited for it. */
+  #changed(): void {
+    this.#changes = undefined
+    this.#changing = undefined
+    this.expire()
+    for (const running of Array.from(this.#running ?? [])) {
+      const { exit } = running
+      if (exit === undefined) continue
+      running.exit = undefined
+      this.#resume(running, exit)
+    }
+    this.#pumpAll()
+  }
+
+  /** Ends what runs, with a reply that says why, and closes the connection. What has waited is not started any more. */
+  #terminate(code: number, failure: Reply.Failure): void {
+    if (this.#isClosed || this.#closing !== undefined) return
+    const reason = reasonOf(failure)
+    const lost = failure.status === 403 ? Reply.refused(new ChannelError.PermissionLost({ message: reason })) : failure
+    this.#closing = { code, reason }
+    for (const running of Array.from(this.#running ?? [])) {
+      if (!running.isAnswered) this.#giveUp(running, lost)
+    }
+    this.close(code, reason)
   }
 }
 
-/** What is known of permissions and checks from the connection phase. Mostly it is one thing, which needs no map. */
-export class Known implements decide.Memory {
-  #tree: Permission.Tree | undefined
-  #decision: Decision.Decision<Permission.Tree> | undefined
-  #others: Map<Permission.Tree, Decision.Decision<Permission.Tree>> | undefined
-  #locks: Map<Permission.Check, Semaphore.Semaphore> | undefined
+type Verdict = Exclude<Decision.Decision, { readonly _tag: "Pending" }>
 
-  get size(): number {
-    return (this.#tree === undefined ? 0 : 1) + (this.#others?.size ?? 0)
+const failure = (cause: Cause.Cause<unknown>): Effect.Effect<Reply.Failure> => {
+  const found = failureOf(cause)
+  return Effect.isEffect(found) ? found as Effect.Effect<Reply.Failure> : Effect.succeed(found)
+}
+
+/** The close code of a connection that would not be let in any more. */
+const closeCode = ({ status }: Reply.Failure): number =>
+  status === 401 ? 4401 : status === 403 ? 4403 : status < 500 || status === 503 ? 1013 : 1011
+
+/** What is wrong, in so many bytes as fit in a close frame (RFC 6455, 5.5). */
+const reasonOf = (failure: Reply.Failure): string => {
+  let reason = Reply.formatError(failure)[0]?.detail ?? ""
+  while (byteLength(reason) > 123) reason = reason.slice(0, -1)
+  // Not half of a character.
+  return reason.replace(/[\uD800-\uDBFF]$/, "")
+}
+
+/** The bytes of a text in UTF-8. */
+const byteLength = (text: string): number => {
+  let bytes = 0
+  for (const character of text) {
+    const code = character.codePointAt(0)!
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4
   }
-  get(tree: Permission.Tree): Decision.Decision<Permission.Tree> | undefined {
-    return tree === this.#tree ? this.#decision : this.#others?.get(tree)
-  }
-  set(tree: Permission.Tree, decision: Decision.Decision<Permission.Tree>): void {
-    if (tree._tag === "Check" && this.#locks?.delete(tree) && this.#locks.size === 0) this.#locks = undefined
-    if (this.#tree === undefined || this.#tree === tree) {
-      this.#tree = tree
-      this.#decision = decision
-    } else {
-      this.#others ??= new Map()
-      this.#others.set(tree, decision)
-    }
-  }
-  lock(check: Permission.Check): Semaphore.Semaphore {
-    const locks = this.#locks ??= new Map<Permission.Check, Semaphore.Semaphore>()
-    let lock = locks.get(check)
-    if (lock === undefined) locks.set(check, lock = Semaphore.makeUnsafe(1))
-    return lock
-  }
+  return bytes
 }

@@ -17,6 +17,15 @@ export interface Memory {
   readonly set: (check: Check, decision: Decision.Allow | Decision.Deny) => void
   /** One permit for each check, so that messages that run at once do not ask the same check twice. */
   readonly lock: (check: Check) => Semaphore.Semaphore
+  /** Is told what each check said, where somebody wants to know. */
+  readonly recorder?: Recorder
+}
+
+/** Is told what checks said. */
+export interface Recorder {
+  /** A point in time, in nanoseconds. */
+  readonly now: () => bigint
+  readonly said: (check: Check, decision: Result, since: bigint) => void
 }
 
 const order: ReadonlyArray<Decision.Phase> = ["connection", "action", "object", "delivery"]
@@ -144,6 +153,20 @@ const ask = (
   facts: Facts,
   memory: Memory | undefined
 ): Result | Effect.Effect<Result, never, unknown> => {
+  const recorder = memory?.recorder
+  if (recorder === undefined) return askCheck(check, facts, memory)
+  const since = recorder.now()
+  const result = askCheck(check, facts, memory)
+  if (Effect.isEffect(result)) return Effect.tap(result, (r) => Effect.sync(() => recorder.said(check, r, since)))
+  recorder.said(check, result, since)
+  return result
+}
+
+const askCheck = (
+  check: Check,
+  facts: Facts,
+  memory: Memory | undefined
+): Result | Effect.Effect<Result, never, unknown> => {
   const isKept = memory !== undefined && check.phase === "connection"
   if (isKept) {
     const known = memory.get(check)
@@ -209,19 +232,29 @@ export const explain = (tree: Tree, facts: Facts): Effect.Effect<Explanation, ne
     case "Not":
       return Effect.map(explain(tree.member, facts), (member) => ({
         _tag: "Not",
-        outcome: member.outcome === "Allow" ? "Deny" : member.outcome === "Deny" ? "Allow" : member.outcome,
+        outcome: negatedOutcome(member),
         members: [member]
       }))
   }
 }
 
-const outcomeOf = (tag: "And" | "Or", members: ReadonlyArray<Explanation>): Explanation["outcome"] => {
+/** What a `not` comes to by its member. */
+export const negatedOutcome = ({ outcome }: Explanation): Explanation["outcome"] =>
+  outcome === "Allow" ? "Deny" : outcome === "Deny" ? "Allow" : outcome
+
+/** What an `and` or `or` comes to by its members. */
+export const outcomeOf = (tag: "And" | "Or", members: ReadonlyArray<Explanation>): Explanation["outcome"] => {
   const has = (outcome: Explanation["outcome"]) => members.some((member) => member.outcome === outcome)
   if (has(absorbing[tag])) return absorbing[tag]
+  if (has("Unasked")) return "Unasked"
   if (has("Pending")) return "Pending"
   if (has("Failed")) return "Failed"
   return tag === "And" ? "Allow" : "Deny"
 }
+
+/** The check that denied or broke, `""` for none. */
+export const decidingCheck = (decision: Decision.Decision): string =>
+  decision._tag === "Deny" ? decision.denial.check : decision._tag === "Failed" ? decision.check : ""
 
 /** The failure that stands in a residual, if any. */
 export const failureIn = (decision: Result): Decision.Failed | undefined =>

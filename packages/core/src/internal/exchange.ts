@@ -17,19 +17,18 @@ import type * as Permission from "../Permission.ts"
 import * as Query from "../Query.ts"
 import * as Reply from "../Reply.ts"
 import type * as compile from "./compile.ts"
-import type { Eager } from "./eager.ts"
 import * as Envelope from "./envelope.ts"
-import { failureOf } from "./failure.ts"
+import { deniedBy, failureOf } from "./failure.ts"
+import type { Recorder } from "./observe.ts"
+import type { Standing } from "./standing.ts"
 
 /** What an exchange needs of its connection. */
 export interface Context {
   readonly consumer: compile.Consumer
   /** The decoded parameters of the consumer's path. */
   readonly params: Readonly<Record<string, unknown>>
-  /** Decides a permission, with what is known of the connection. */
-  readonly decide: (tree: Permission.Tree, facts: Permission.Facts) => Eager<Decision.Decision<Permission.Tree>>
-  /** Decides what a permission has left to a later phase. */
-  readonly decideRest: (residual: Permission.Tree, facts: Permission.Facts) => Eager<Decision.Decision<Permission.Tree>>
+  /** What permissions are decided by. */
+  readonly standing: Standing
   /** Writes the reply of a failure, and logs what broke. */
   readonly refuse: (echo: Envelope.Echo, failure: Reply.Failure) => string
 }
@@ -67,6 +66,8 @@ export class Exchange {
   readonly endpoint: compile.Endpoint | undefined
   /** What the exchange waits for, when {@link advance} or {@link resume} has not answered. */
   waitsFor: Work | undefined = undefined
+  /** Records what is decided, where somebody looks. */
+  recorder: Recorder | undefined = undefined
   readonly #context: Context
   readonly #request: MessageRequest
   readonly #route: compile.Route | undefined
@@ -74,6 +75,8 @@ export class Exchange {
   /** What a parameter's schema died of. */
   readonly #broken: Cause.Cause<never> | undefined
   #stage: Stage = Stage.Envelope
+  /** What it is decided by counts as long as this is the epoch of its connection. */
+  #epoch = 0
   /** The permissions of the stage, and which of them is next. */
   #guards: ReadonlyArray<Permission.Tree> = none
   #guard = 0
@@ -81,6 +84,8 @@ export class Exchange {
   #residuals: Array<Permission.Tree> | undefined = undefined
   /** What the stage works on: the input of a decoder, the success of a handler. */
   #value: unknown = undefined
+  /** The phase of the last decision, if there was anything to decide. */
+  #decidedIn: "action" | "object" | undefined = undefined
   /** Which of them was refused, while its problems are looked for. */
   #refused: typeof Stage.Payload | typeof Stage.Fields = Stage.Payload
   #reply: string | undefined = undefined
@@ -115,17 +120,53 @@ export class Exchange {
     return this.#reply
   }
 
-  /** Goes on with the exit of what it waited for. */
+  /** Goes on with the exit of what it waited for; from the beginning, where it was let in by what no longer counts. */
   resume(exit: Exit.Exit<unknown, unknown>): string | undefined {
     this.waitsFor = undefined
-    this.#leave(exit)
+    if (this.isOutdated && !this.isRunning) this.#restart()
+    else this.#leave(exit)
     return this.advance()
+  }
+
+  /** Whether what let it in no longer counts. */
+  get isOutdated(): boolean {
+    return this.#epoch !== this.#context.standing.epoch
+  }
+
+  /** Whether the handler has been called, and the reply has not been given. */
+  get isRunning(): boolean {
+    return this.#stage === Stage.Handler || this.#stage === Stage.Success || this.#stage === Stage.Failure
+  }
+
+  /** Decides anew all that let the handler run: `Allow`, or the first decision that is not. */
+  review(): Effect.Effect<Decision.Allow | Decision.Deny | Decision.Failed, never, unknown> {
+    const { consumer, standing } = this.#context
+    this.#epoch = standing.epoch
+    const guards = [...consumer.guards, ...this.#route!.guards, ...this.endpoint!.guards]
+    return Effect.gen({ self: this }, function*() {
+      for (const guard of guards) {
+        const decided = standing.decide(guard, this.#request as Permission.Facts, undefined)
+        const decision = Decision.conclude(Effect.isEffect(decided) ? yield* decided : decided)
+        if (decision._tag !== "Allow") return decision
+      }
+      return Decision.allow
+    })
+  }
+
+  #restart(): void {
+    this.#request.reset(this.#context.params)
+    this.#residuals = undefined
+    this.#value = undefined
+    this.#stage = Stage.Envelope
   }
 
   /** Does what the stage does, and goes to the next one; answers with what the stage has to wait for first, if anything. */
   #enter(): Work | undefined {
     switch (this.#stage) {
       case Stage.Envelope:
+        this.#epoch = this.#context.standing.epoch
+        // What was asked for is no name for a span, nor for a metric: a client may ask for anything.
+        this.recorder ??= this.#context.consumer.observer.record(this.endpoint?.name ?? "")
         if ("problem" in this.envelope) return this.#refuse(this.envelope.problem)
         return this.#toGuards(Stage.ConsumerPermission, this.#context.consumer.guards)
       case Stage.Route:
@@ -166,7 +207,8 @@ export class Exchange {
       }
       case Stage.Handler:
         // Nothing is left that could still decide them.
-        if (this.#residuals !== undefined) return this.#refuse(deniedBy(Decision.undecided.denial))
+        if (this.#residuals !== undefined) return this.#deny(Decision.undecided)
+        if (this.#decidedIn !== undefined) this.#count("Allow", "", this.#decidedIn)
         return attempt(this.endpoint!.run, this.#request)
       case Stage.Success: {
         const { encodeSuccess } = this.endpoint!
@@ -242,9 +284,11 @@ export class Exchange {
     while (this.#guard < this.#guards.length) {
       const guard = this.#guards[this.#guard]!
       const facts = this.#request as Permission.Facts
+      const { standing } = this.#context
+      this.#decidedIn = this.#request.phase
       const decision = this.#stage === Stage.ObjectPermission
-        ? this.#context.decideRest(guard, facts)
-        : this.#context.decide(guard, facts)
+        ? standing.decideRest(guard, facts, this.recorder)
+        : standing.decide(guard, facts, this.recorder)
       if (Effect.isEffect(decision)) return decision
       if (!this.#judge(decision)) return undefined
     }
@@ -261,12 +305,24 @@ export class Exchange {
         ;(this.#residuals ??= []).push(decision.residual)
         return true
       case "Deny":
-        this.#refuse(deniedBy(decision.denial))
+        this.#deny(decision)
         return false
       case "Failed":
+        this.#count("Failed", decision.check)
         this.#fail(decision.cause)
         return false
     }
+  }
+
+  #deny(decision: Decision.Deny): undefined {
+    this.#count("Deny", decision.denial.check, decision.denial.phase)
+    return this.#refuse(deniedBy(decision.denial))
+  }
+
+  /** Counts the decision over the request. */
+  #count(outcome: "Allow" | "Deny" | "Failed", check: string, phase: Decision.Phase = this.#request.phase): void {
+    this.#context.consumer.observer.count(this.endpoint?.name ?? "", phase, outcome, check)
+    this.recorder?.decided(outcome, check)
   }
 
   #decode(decode: compile.Decode | undefined, input: unknown): Work | undefined {
@@ -344,6 +400,15 @@ class MessageRequest implements Request {
     this.params = params
     this.query = search < 0 ? Query.empty : Query.parse(echo.route.slice(search))
   }
+
+  /** As it was before anything was decided. It stays the same object: what is counted by message is counted once. */
+  reset(params: Readonly<Record<string, unknown>>): void {
+    this.phase = "action"
+    this.params = params
+    this.payload = undefined
+    this.fields = undefined
+    this.object = undefined
+  }
 }
 
 /** The values of parameters, besides those of an outer path; `undefined` when a schema refuses one. Throws when it dies. */
@@ -368,20 +433,13 @@ export const decodeParams = (
   return values
 }
 
-/** Who denied, in the words that a client may read. */
-export const deniedBy = (denial: Decision.Denial): ChannelError.PermissionDenied =>
-  new ChannelError.PermissionDenied({
-    message: (denial.private ? undefined : denial.reason) ?? "You do not have permission to perform this action",
-    code: (denial.private ? undefined : denial.code) ?? "permission_denied"
-  })
-
 /** So many problems of one payload are told; a hostile one may have as many as it has bytes. */
 const maxProblems = 32
 
 const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
 
 /** What is wrong with a payload, or `undefined` when it was not the payload's fault. */
-const problemsOf = (
+export const problemsOf = (
   cause: Cause.Cause<unknown>,
   prefix: ReadonlyArray<string>
 ): ReadonlyArray<ChannelError.PayloadProblem> | undefined => {

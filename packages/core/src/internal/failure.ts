@@ -5,7 +5,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import { isChannelError } from "../ChannelError.ts"
+import * as ChannelError from "../ChannelError.ts"
+import type * as Decision from "../Decision.ts"
 import * as Reply from "../Reply.ts"
 import { type DeclaredError, statusOf } from "./compile.ts"
 
@@ -21,7 +22,7 @@ export const failureOf = (
   if (reason === undefined || cause.reasons.some(Cause.isDieReason)) return Reply.defect(cause)
   const { error } = reason
   const found = declared.find(({ is }) => is(error))
-  if (found === undefined && isChannelError(error)) return Reply.refused(error)
+  if (found === undefined && ChannelError.isChannelError(error)) return Reply.refused(error)
   const schema = found === undefined ? schemaOf(error) : undefined
   const status = found?.status ?? (schema === undefined ? undefined : statusOf(schema))
   if (status === undefined) return Reply.defect(cause)
@@ -33,6 +34,13 @@ export const failureOf = (
       : Reply.defect(exit.cause)
   return Exit.isExit(encoding) ? failure(encoding) : Effect.map(Effect.exit(encoding), failure)
 }
+
+/** Who denied, in the words that a client may read. */
+export const deniedBy = (denial: Decision.Denial): ChannelError.PermissionDenied =>
+  new ChannelError.PermissionDenied({
+    message: (denial.private ? undefined : denial.reason) ?? "You do not have permission to perform this action",
+    code: (denial.private ? undefined : denial.code) ?? "permission_denied"
+  })
 
 /** The schema that an error is an instance of. */
 const schemaOf = (error: unknown): Schema.Constraint | undefined => {

@@ -67,8 +67,11 @@ const noParams: ReadonlyArray<string> = Object.freeze([])
 export class Router<A> {
   readonly #root: Node<A> = { segments: new Map(), param: undefined, value: undefined }
   readonly #exact = new Map<string, Match<A>>()
+  /** The values, in the order in which they were added. */
+  readonly values: Array<A> = []
 
   add(pattern: string, value: A): void {
+    this.values.push(value)
     if (!pattern.includes(":")) this.#exact.set(pattern, { value, params: noParams })
     let node = this.#root
     for (const segment of pattern.split("/")) {

@@ -3,6 +3,7 @@
  * tables that are written out; it shares nothing with the evaluator that it judges.
  */
 import { ConnectionScope, type Decision, Permission, Query } from "@effect-channels/core"
+import * as Testing from "@effect-channels/core/testing"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -52,36 +53,20 @@ export type Answers = { readonly [N in Name]: { readonly said: Said; readonly ma
 
 // ---- generators
 
-/** One of some arbitraries; shrinks to the first ones. */
-const oneOf = <A>(...of: ReadonlyArray<Arbitrary.Arbitrary<A>>): Arbitrary.Arbitrary<A> =>
-  Arbitrary.flatMap(
-    Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: of.length - 1 }))),
-    (i) => of[i]!
-  )
-
 const leafOf = (names: ReadonlyArray<Name>): Arbitrary.Arbitrary<Spec> => {
   const check = Arbitrary.schema(Schema.TaggedStruct("Check", { name: Schema.Literals(names) }))
   const constant = Arbitrary.schema(Schema.Union([Schema.TaggedStruct("Allow", {}), Schema.TaggedStruct("Deny", {})]))
-  return oneOf<Spec>(constant, check, check, check, check)
+  return Testing.oneOf<Spec>([constant, check, check, check, check])
 }
 
-const above = (inner: Arbitrary.Arbitrary<Spec>, leaf: Arbitrary.Arbitrary<Spec>): Arbitrary.Arbitrary<Spec> => {
-  const pair = Arbitrary.all({ left: inner, right: inner })
-  const some = Arbitrary.array(inner, { maxLength: 3 })
-  return oneOf<Spec>(
-    leaf,
-    Arbitrary.map(inner, (member) => ({ _tag: "Not", member })),
-    Arbitrary.map(pair, (members) => ({ _tag: "And", ...members })),
-    Arbitrary.map(pair, (members) => ({ _tag: "Or", ...members })),
-    Arbitrary.map(some, (members) => ({ _tag: "All", members })),
-    Arbitrary.map(some, (members) => ({ _tag: "Any", members }))
-  )
-}
-
-const specOf = (names: ReadonlyArray<Name>): Arbitrary.Arbitrary<Spec> => {
-  const leaf = leafOf(names)
-  return above(above(above(above(leaf, leaf), leaf), leaf), leaf)
-}
+const specOf = (names: ReadonlyArray<Name>): Arbitrary.Arbitrary<Spec> =>
+  Testing.expressions<Spec>(leafOf(names), {
+    and: (left, right) => ({ _tag: "And", left, right }),
+    or: (left, right) => ({ _tag: "Or", left, right }),
+    not: (member) => ({ _tag: "Not", member }),
+    all: (members) => ({ _tag: "All", members }),
+    any: (members) => ({ _tag: "Any", members })
+  })
 
 /** Any permission, up to four expressions deep. */
 export const spec: Arbitrary.Arbitrary<Spec> = specOf(names)
@@ -262,7 +247,10 @@ export const decidable: { readonly [P in Decision.Phase]: ReadonlyArray<Decision
   delivery: ["connection", "delivery"]
 }
 
-type Table = { readonly [O in Permission.Outcome]: { readonly [O in Permission.Outcome]: Permission.Outcome } }
+/** What a permission can come to when all of its checks are asked. */
+export type Outcome = Decision.Decision["_tag"]
+
+type Table = { readonly [O in Outcome]: { readonly [O in Outcome]: Outcome } }
 
 /** Kleene's strong conjunction, with `Failed` as the unknown that nothing resolves. */
 export const conjunction: Table = {
@@ -281,7 +269,7 @@ export const disjunction: Table = {
 }
 
 /** Kleene's strong negation. */
-export const negation: { readonly [O in Permission.Outcome]: Permission.Outcome } = {
+export const negation: { readonly [O in Outcome]: Outcome } = {
   Allow: "Deny",
   Deny: "Allow",
   Pending: "Pending",
@@ -289,14 +277,14 @@ export const negation: { readonly [O in Permission.Outcome]: Permission.Outcome 
 }
 
 /** What a check comes to in a phase. */
-export const checkOutcome = (name: Name, answers: Answers, phase: Decision.Phase): Permission.Outcome => {
+export const checkOutcome = (name: Name, answers: Answers, phase: Decision.Phase): Outcome => {
   if (!decidable[phase].includes(phaseOf[name])) return "Pending"
   const { said } = answers[name]
   return said === "yes" ? "Allow" : said === "no" ? "Deny" : "Failed"
 }
 
 /** What a permission must come to in a phase. */
-export const outcome = (spec: Spec, answers: Answers, phase: Decision.Phase): Permission.Outcome => {
+export const outcome = (spec: Spec, answers: Answers, phase: Decision.Phase): Outcome => {
   const of = (spec: Spec) => outcome(spec, answers, phase)
   switch (spec._tag) {
     case "Allow":
@@ -311,9 +299,9 @@ export const outcome = (spec: Spec, answers: Answers, phase: Decision.Phase): Pe
     case "Not":
       return negation[of(spec.member)]
     case "All":
-      return spec.members.reduce<Permission.Outcome>((so, member) => conjunction[so][of(member)], "Allow")
+      return spec.members.reduce<Outcome>((so, member) => conjunction[so][of(member)], "Allow")
     case "Any":
-      return spec.members.reduce<Permission.Outcome>((so, member) => disjunction[so][of(member)], "Deny")
+      return spec.members.reduce<Outcome>((so, member) => disjunction[so][of(member)], "Deny")
   }
 }
 

@@ -82,6 +82,8 @@ export class Connections {
   readonly #idPrefix = randomBytes(6).toString("base64url")
   #lastId = 0
   #isEnding = false
+  /** What is answered to the client that is being upgraded. */
+  #subprotocol: string | undefined
 
   constructor(pipeline: Pipeline.Pipeline, options: Options, context: Context.Context<never>) {
     this.#pipeline = pipeline
@@ -92,7 +94,8 @@ export class Connections {
       clientTracking: false,
       maxPayload: options.maxFrame,
       perMessageDeflate: options.compression,
-      closeTimeout
+      closeTimeout,
+      handleProtocols: () => this.#subprotocol ?? false
     }
     this.#wss = new WebSocketServer(settings)
   }
@@ -162,6 +165,7 @@ export class Connections {
 
   #upgrade(session: Pipeline.Session, request: IncomingMessage, socket: Socket, head: Buffer): void {
     let isUpgraded = false
+    this.#subprotocol = session.subprotocol
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
       isUpgraded = true
       socket.off("error", ignore)

@@ -28,8 +28,13 @@ const answer = (
 }
 
 /** Ends an upgrade request that is refused. */
-export const refuse = (socket: Duplex, { body, status }: HandshakeRefused): void =>
-  answer(socket, status, body, extraHeaders[status])
+export const refuse = (socket: Duplex, { body, retryAfter, status }: HandshakeRefused): void =>
+  answer(
+    socket,
+    status,
+    body,
+    retryAfter === undefined ? extraHeaders[status] : { "Retry-After": String(Math.ceil(retryAfter)) }
+  )
 
 const extraHeaders: Readonly<Record<number, Readonly<Record<string, string>>>> = {
   400: { "Sec-WebSocket-Version": "13" },
@@ -48,5 +53,13 @@ export const problemOf = (request: IncomingMessage): string | undefined => {
     return "The Sec-WebSocket-Key header must be 16 bytes in base64"
   }
   if (request.headers["sec-websocket-version"] !== "13") return "The Sec-WebSocket-Version header must be 13"
+  const protocols = request.headers["sec-websocket-protocol"]
+  if (protocols !== undefined && !areProtocols(protocols.split(","))) {
+    return "The Sec-WebSocket-Protocol header must list tokens, each of them once"
+  }
   return undefined
 }
+
+const areProtocols = (names: ReadonlyArray<string>): boolean =>
+  new Set(names.map((name) => name.trim())).size === names.length &&
+  names.every((name) => /^[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*$/.test(name))

@@ -1,0 +1,249 @@
+/**
+ * What a connection is decided by: who is behind it, and what its checks have said. All of it can be found out anew while the
+ * connection lives.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Redacted from "effect/Redacted"
+import * as References from "effect/References"
+import * as Scope from "effect/Scope"
+import type * as Authentication from "../Authentication.ts"
+import type { Target } from "../Authority.ts"
+import * as ChannelError from "../ChannelError.ts"
+import { ConnectionScope } from "../ConnectionScope.ts"
+import * as Decision from "../Decision.ts"
+import * as Permission from "../Permission.ts"
+import type * as compile from "./compile.ts"
+import * as decide from "./decide.ts"
+import { andThen, type Eager } from "./eager.ts"
+import { deniedBy } from "./failure.ts"
+import { Known } from "./known.ts"
+import type { Recorder } from "./observe.ts"
+
+type Result = Decision.Decision<Permission.Tree>
+
+const connectionFacts: Permission.Facts = { phase: "connection" }
+
+/** What a connection is decided by. */
+export class Standing {
+  readonly consumer: compile.Consumer
+  readonly scope: ConnectionScope["Service"]
+  /** Ends with the connection. */
+  readonly lifetime: Scope.Closeable
+  /** The services of the connection, its identities among them. */
+  context: Context.Context<never>
+  /** Grows whenever what was decided before no longer counts. */
+  epoch = 0
+  #known: Known | undefined
+  /** What the newest identities have acquired after the handshake. */
+  #renewed: Map<compile.Authenticator, Scope.Closeable> | undefined
+
+  constructor(consumer: compile.Consumer, scope: ConnectionScope["Service"], lifetime: Scope.Closeable) {
+    this.consumer = consumer
+    this.scope = scope
+    this.lifetime = lifetime
+    this.context = consumer.context.pipe(
+      Context.add(ConnectionScope, scope),
+      Context.add(Scope.Scope, lifetime),
+      Context.add(References.CurrentLogAnnotations, {
+        ...Context.get(consumer.context, References.CurrentLogAnnotations),
+        connection: scope.id,
+        consumer: consumer.consumer.name
+      })
+    )
+  }
+
+  /** How many decisions are kept. */
+  get kept(): number {
+    return this.#known?.size ?? 0
+  }
+
+  /** When the first of its credentials expires, in milliseconds since 1970. */
+  get expiresAt(): number {
+    let first = Infinity
+    for (const { identity } of this.consumer.authenticators) {
+      const found = this.#identity(identity)
+      if (found._tag === "Authenticated" && found.expiresAt !== undefined) first = Math.min(first, found.expiresAt)
+    }
+    return first
+  }
+
+  #identity(key: compile.Authenticator["identity"]): Authentication.Identity<unknown> {
+    return Context.getUnsafe(this.context, key)
+  }
+
+  /** Whether it is among the connections whose facts have changed. */
+  isMeant(target: Target): boolean {
+    switch (target._tag) {
+      case "Everyone":
+        return true
+      case "Connection":
+        return target.id === this.scope.id
+      case "Identity":
+        return this.consumer.authenticators.some(({ identity, keyOf }) => {
+          if (identity.key !== target.service || keyOf === undefined) return false
+          const found = this.#identity(identity)
+          return found._tag === "Authenticated" && isKey(keyOf, found.user, target.key)
+        })
+    }
+  }
+
+  /** Authenticates by the handshake, and decides the permission to connect. Fails with why it is refused. */
+  identify(recorder: Recorder | undefined): Effect.Effect<void, unknown> {
+    return Effect.andThen(
+      Effect.forEach(
+        this.consumer.authenticators,
+        ({ authenticate, identity }) =>
+          Effect.map(Effect.provideService(authenticate(this.scope), Scope.Scope, this.lifetime), (found) => {
+            this.#set(identity, found)
+          }),
+        { discard: true }
+      ),
+      Effect.suspend(() => this.connect(recorder))
+    )
+  }
+
+  /** Finds out anew who is behind the connection, and decides the permission to connect again. */
+  refresh(recorder: Recorder | undefined): Effect.Effect<void, unknown> {
+    return Effect.andThen(
+      Effect.forEach(this.consumer.authenticators, (authenticator) => this.#refresh(authenticator), { discard: true }),
+      Effect.suspend(() => this.connect(recorder))
+    )
+  }
+
+  #refresh(authenticator: compile.Authenticator): Effect.Effect<void, unknown> {
+    const { identity, keyOf, refresh } = authenticator
+    return Effect.suspend((): Effect.Effect<void, unknown> => {
+      const before = this.#identity(identity)
+      if (refresh === undefined || before._tag === "Anonymous") return Effect.void
+      type Refreshed = Effect.Effect<Authentication.Identity<unknown>, ChannelError.ChannelError>
+      const refreshed = Effect.flatMap(
+        refresh(before, this.scope),
+        (found): Refreshed =>
+          found._tag === "Authenticated" && keyOf !== undefined && keyOf(before.user) !== keyOf(found.user)
+            ? Effect.fail(new ChannelError.InvalidCredentials({ message: "The credentials are now another user's" }))
+            : Effect.succeed(found)
+      )
+      return this.#take(authenticator, refreshed)
+    })
+  }
+
+  /** Takes newer credentials of the same user, or those of somebody who was anonymous. Nothing changes where it fails. */
+  renew(authenticator: compile.Renewable, token: Redacted.Redacted): Effect.Effect<void, unknown> {
+    const { identity, keyOf, renew } = authenticator
+    type Verified = Effect.Effect<Authentication.Authenticated<unknown>, ChannelError.ChannelError>
+    const verified = Effect.flatMap(Effect.suspend(() => renew(token, this.scope)), (found): Verified => {
+      const before = this.#identity(identity)
+      if (found._tag === "Anonymous") return Effect.fail(new ChannelError.InvalidCredentials())
+      if (before._tag === "Authenticated" && keyOf(before.user) !== keyOf(found.user)) {
+        return Effect.fail(
+          new ChannelError.PermissionDenied({
+            message: "These are the credentials of another user: connect again to be somebody else",
+            code: "identity_mismatch"
+          })
+        )
+      }
+      return Effect.succeed(found)
+    })
+    return this.#take(authenticator, verified)
+  }
+
+  /** Takes a new identity. What it has acquired stays until there is a newer one, or the connection ends. */
+  #take(
+    authenticator: compile.Authenticator,
+    effect: Effect.Effect<Authentication.Identity<unknown>, unknown, Scope.Scope>
+  ): Effect.Effect<void, unknown> {
+    return Effect.flatMap(
+      Scope.fork(this.lifetime),
+      (scope) =>
+        Effect.asVoid(
+          Effect.onExit(Effect.provideService(effect, Scope.Scope, scope), (exit): Effect.Effect<unknown> => {
+            if (exit._tag === "Failure") return Scope.close(scope, exit)
+            const renewed = this.#renewed ??= new Map<compile.Authenticator, Scope.Closeable>()
+            const before = renewed.get(authenticator)
+            renewed.set(authenticator, scope)
+            this.#set(authenticator.identity, exit.value)
+            // The new one counts, however long it takes to release what the one before has acquired.
+            return before === undefined
+              ? Effect.void
+              : Effect.forkDetach(Scope.close(before, Exit.void), { startImmediately: true })
+          })
+        )
+    )
+  }
+
+  #set(key: compile.Authenticator["identity"], found: Authentication.Identity<unknown>): void {
+    this.context = Context.add(this.context, key, found) as Context.Context<never>
+  }
+
+  /** Decides the permission to connect. Fails with why it is refused. */
+  connect(recorder: Recorder | undefined): Effect.Effect<void, unknown> {
+    const { connectPermission, observer } = this.consumer
+    if (connectPermission === Permission.allow) return Effect.void
+    const { tree } = connectPermission
+    const decided = Effect.suspend(() =>
+      decide.decide(tree, connectionFacts, this.#memory(recorder, tree)) as Effect.Effect<Result>
+    )
+    return Effect.flatMap(Effect.provideContext(decided, this.context), (result) => {
+      const decision = Decision.conclude(result)
+      observer.count("$connect", "connection", decision._tag, decide.decidingCheck(decision))
+      recorder?.decided(decision._tag, decide.decidingCheck(decision))
+      switch (decision._tag) {
+        case "Allow":
+          return Effect.void
+        case "Deny":
+          return Effect.fail(deniedBy(decision.denial))
+        case "Failed":
+          return Effect.failCause(decision.cause)
+      }
+    })
+  }
+
+  /** What was decided before no longer counts: whoever still decides by it keeps that to themselves. */
+  forget(): void {
+    this.epoch++
+    this.#known = undefined
+  }
+
+  #memory(recorder: Recorder | undefined, tree: Permission.Tree): decide.Memory {
+    const known = this.#known ??= new Known()
+    if (recorder === undefined) return known
+    recorder.memory = known
+    recorder.enter(tree)
+    return recorder
+  }
+
+  /** Decides a permission; what its connection checks said is kept, so that a message decides only the residual. */
+  decide(tree: Permission.Tree, facts: Permission.Facts, recorder: Recorder | undefined): Eager<Result> {
+    const known = this.#known ??= new Known()
+    const before = recorder === undefined ? known.get(tree) : undefined
+    if (before !== undefined) return this.#rest(before, facts, known)
+    const memory = this.#memory(recorder, tree)
+    return andThen(decide.step(tree, connectionFacts, memory), (decision) => {
+      const failure = decision._tag === "Failed" ? decision : decide.failureIn(decision)
+      // What failed may work the next time. What can no longer come to Allow is not worth deciding further.
+      if (failure === undefined) known.set(tree, decision)
+      else if (decision._tag === "Pending" && !decide.canAllow(decision.residual)) return failure
+      return this.#rest(decision, facts, memory)
+    })
+  }
+
+  /** Decides what is left of a permission after the connection phase. It is new for each message: nothing is kept of it. */
+  decideRest(residual: Permission.Tree, facts: Permission.Facts, recorder: Recorder | undefined): Eager<Result> {
+    return decide.step(residual, facts, recorder ?? this.#known)
+  }
+
+  #rest(decision: Result, facts: Permission.Facts, memory: decide.Memory): Eager<Result> {
+    return decision._tag === "Pending" ? decide.step(decision.residual, facts, memory) : decision
+  }
+}
+
+/** A function of the application that breaks must not hide anybody: it is better to decide once too often. */
+const isKey = (keyOf: (user: unknown) => string, user: unknown, key: string): boolean => {
+  try {
+    return keyOf(user) === key
+  } catch {
+    return true
+  }
+}

@@ -1,0 +1,360 @@
+/**
+ * Connections in memory: a consumer as its clients see it, without a server.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as Authentication from "../../Authentication.ts"
+import type { ConnectionScope } from "../../ConnectionScope.ts"
+import type * as Consumer from "../../Consumer.ts"
+import * as Handlers from "../../Handlers.ts"
+import type * as Permission from "../../Permission.ts"
+import * as Pipeline from "../../Pipeline.ts"
+import type * as Reply from "../../Reply.ts"
+import * as Throttle from "../../Throttle.ts"
+import * as Transport from "../../Transport.ts"
+import type * as compile from "../compile.ts"
+import * as Endpoints from "../endpoints.ts"
+
+/**
+ * Somebody to act as in a test: the identity that an identity service is to have.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Acting {
+  readonly service: string
+  readonly identity: Authentication.Identity<unknown>
+}
+
+/**
+ * Somebody to act as.
+ *
+ * **Example** (Alice, whose credentials expire in an hour of the test's clock)
+ *
+ * ```ts
+ * import { Authentication } from "@effect-channels/core"
+ * import * as Testing from "@effect-channels/core/testing"
+ *
+ * class CurrentUser extends Authentication.Service<CurrentUser, { readonly name: string }>()("app/CurrentUser") {}
+ *
+ * const alice = Testing.as(CurrentUser, { name: "alice" }, { expiresAt: 3_600_000 })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const as = <Self, A>(
+  service: Authentication.ServiceKey<Self, A>,
+  user: A,
+  options?: { readonly expiresAt?: number | undefined }
+): Acting => ({ service: service.key, identity: Authentication.authenticated(user, options) })
+
+/**
+ * Nobody in particular.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const anonymous: ReadonlyArray<Acting> = []
+
+/** Whom the connection that is being made acts as. */
+const Actors = Context.Reference<ReadonlyArray<Acting>>("effect-channels/testing/Actors", { defaultValue: () => [] })
+
+/**
+ * Authenticates a connection of {@link connect} as whom it acts as, instead of by credentials.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerAuthentication = <Self, A>(service: {
+  readonly key: string
+  layer(
+    authenticate: Authentication.Scheme<A>["authenticate"]
+  ): Layer.Layer<Authentication.Authenticator<Self>>
+}): Layer.Layer<Authentication.Authenticator<Self>> =>
+  service.layer(() =>
+    Effect.map(Actors, (actors) => {
+      const acting = actors.find((one) => one.service === service.key)
+      return (acting?.identity ?? Authentication.anonymous) as Authentication.Identity<A>
+    })
+  )
+
+/**
+ * How a test connects.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Options<Params> =
+  & {
+    /** Whom the connection acts as, where {@link layerAuthentication} authenticates; nobody by default. */
+    readonly as?: Acting | ReadonlyArray<Acting> | undefined
+    /** The query string of the URL: `token=x`. */
+    readonly query?: string | undefined
+    /** Request headers by lower-case name. */
+    readonly headers?: Readonly<Record<string, string>> | undefined
+    readonly remoteAddress?: string | undefined
+    /** The id of the connection; each has its own by default. */
+    readonly id?: string | undefined
+  }
+  & Part<"params", Params>
+
+/** A part of a request: it may be left out where there is nothing to say. */
+type Part<Name extends string, Value> = undefined extends Value ? { readonly [K in Name]?: Value }
+  : {} extends Value ? { readonly [K in Name]?: Value }
+  : { readonly [K in Name]: Value }
+
+/**
+ * What a test says of a request, besides its route and action.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Request<E extends Handlers.AnyEndpoint, Outer> = E["request"] extends
+  Handlers.Request<infer Payload, infer Params, infer Fields> ?
+    & Part<"payload", Payload>
+    & Part<"fields", Fields>
+    & Part<"params", Omit<Params, keyof Outer>>
+    & { readonly query?: string | undefined }
+  : never
+
+type Arguments<R> = {} extends R ? [request?: R] : [request: R]
+
+type Find<E, Path, Name> = Extract<E, { readonly route: Path; readonly name: Name }>
+
+/**
+ * What came back for a request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Answer<out A> extends Decided {
+  readonly status: number
+  /** The decoded success; `undefined` where there is none. */
+  readonly data: A | undefined
+  readonly errors: ReadonlyArray<Reply.ReplyError>
+  /** As it stood on the wire. */
+  readonly reply: Reply.Reply
+}
+
+/**
+ * What was decided.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Decided {
+  /** `undefined` where nothing guards. */
+  readonly outcome: "Allow" | "Deny" | "Failed" | undefined
+  /** The check that denied or broke, `""` for none. */
+  readonly check: string
+  /** The permissions that were decided, with what each of their checks said. */
+  readonly explanations: ReadonlyArray<Permission.Explanation>
+}
+
+/**
+ * The client's end of a connection to a consumer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Client<E extends Handlers.AnyEndpoint, Outer> {
+  readonly scope: ConnectionScope["Service"]
+  /**
+   * Sends a request and waits for its reply: the action's name, for one of a route after the route's pattern. Fails when the
+   * connection ends instead.
+   */
+  readonly ask: {
+    <const Name extends Find<E, "", string>["name"]>(
+      name: Name,
+      ...request: Arguments<Request<Find<E, "", Name>, Outer>>
+    ): Effect.Effect<Answer<Find<E, "", Name>["success"]>, Transport.Closed>
+    <const Path extends E["route"], const Name extends Find<E, Path, string>["name"]>(
+      route: Path,
+      name: Name,
+      ...request: Arguments<Request<Find<E, Path, Name>, Outer>>
+    ): Effect.Effect<Answer<Find<E, Path, Name>["success"]>, Transport.Closed>
+  }
+  /** Sends anything: a string and bytes as they are, everything else as JSON. */
+  readonly send: (...frames: ReadonlyArray<unknown>) => Effect.Effect<void>
+  /** The next frame that answers no {@link ask}, parsed. Fails when the connection ends instead. */
+  readonly receive: Effect.Effect<unknown, Transport.Closed>
+  /** How the connection ended. */
+  readonly closed: Effect.Effect<Transport.Closed>
+  /** Closes the connection from the client's side. */
+  readonly close: (code?: number, reason?: string) => Effect.Effect<void>
+}
+
+let connections = 0
+
+/**
+ * Connects to a consumer in memory; the connection lives as long as the scope. It is decided, and ends, as a real one does, by
+ * the clock of the test. Throttles count together on all connections of one build of the consumer's layer, where no store is
+ * provided. Fails when the handshake is refused.
+ *
+ * **Example** (A test)
+ *
+ * ```ts
+ * import { Action, Authentication, Consumer, Handlers, Permission } from "@effect-channels/core"
+ * import * as Testing from "@effect-channels/core/testing"
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ * import * as Schema from "effect/Schema"
+ *
+ * class CurrentUser extends Authentication.Service<CurrentUser, { readonly name: string }>()("app/CurrentUser") {}
+ *
+ * const isAuthenticated = Permission.isAuthenticated(CurrentUser)
+ * const hello = Action.make("hello", { success: Schema.String }).pipe(Action.permit(isAuthenticated))
+ * const Hello = Consumer.make("hello", { path: "/ws/" }).pipe(Consumer.add(hello))
+ * const HelloLive = Consumer.handlers(Hello).pipe(
+ *   Handlers.handle("hello", () => CurrentUser.use(({ name }) => `Hello ${name}`)),
+ *   Handlers.toLayer
+ * )
+ *
+ * const test = Effect.gen(function*() {
+ *   const alice = yield* Testing.connect(Hello, { as: Testing.as(CurrentUser, { name: "alice" }) })
+ *   const answer = yield* alice.ask("hello")
+ *   yield* Testing.expectAllowed(answer) // answer.data === "Hello alice"
+ *   const nobody = yield* Testing.connect(Hello)
+ *   yield* Testing.expectDenied(yield* nobody.ask("hello"), isAuthenticated)
+ * }).pipe(Effect.provide(Layer.provide(HelloLive, Testing.layerAuthentication(CurrentUser))))
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const connect = <Name extends string, Params, Members, Needs, R>(
+  consumer: Consumer.Consumer<Name, Params, Members, Needs, R>,
+  ...args: Arguments<Options<Params>>
+): Effect.Effect<
+  Client<Handlers.Endpoints<Members, "", Params>, Params>,
+  Pipeline.HandshakeRefused | Handlers.DefinitionError,
+  Handlers.Live<Name> | Scope.Scope
+> =>
+  Effect.gen(function*() {
+    const options: Partial<Options<unknown>> = args[0] ?? {}
+    const compiled = forTest(yield* Handlers.Live(consumer.name))
+    const path = yield* Endpoints.path(consumer.path, consumer.params, options.params ?? {})
+    const id = options.id ?? `test-${++connections}`
+    const records = new Map<string | number, Decided>()
+    const off = compiled.observer.listen((record) => {
+      if (record.connection === id && record.requestId !== undefined) records.set(record.requestId, record)
+    })
+    yield* Effect.addFinalizer(() => Effect.sync(off))
+    const pipeline = yield* Effect.provideService(Pipeline.make([consumer]), Handlers.Live(consumer.name), compiled)
+    const handshake = {
+      id,
+      url: options.query === undefined ? path : `${path}?${options.query}`,
+      headers: options.headers,
+      remoteAddress: options.remoteAddress
+    }
+    const session = yield* Effect.provideService(
+      pipeline.connect(handshake),
+      Actors,
+      [options.as ?? []].flat() as ReadonlyArray<Acting>
+    )
+    const [transport, peer] = yield* Transport.makeMemory
+    yield* Effect.forkScoped(session.run(transport), { startImmediately: true })
+    return yield* makeClient(consumer, compiled.context, session.scope, peer, records)
+  }) as never
+
+const forTests = new WeakMap<compile.Consumer, compile.Consumer>()
+
+/** The store of throttles that a process shares would carry counts from one test to the next. */
+const forTest = (consumer: compile.Consumer): compile.Consumer => {
+  if (Context.getOrUndefined(consumer.context, Throttle.Store) !== undefined) return consumer
+  let isolated = forTests.get(consumer)
+  if (isolated === undefined) {
+    const context = Context.add(consumer.context, Throttle.Store, Throttle.makeMemory()) as typeof consumer.context
+    forTests.set(consumer, isolated = { ...consumer, context })
+  }
+  return isolated
+}
+
+const makeClient = Effect.fnUntraced(function*(
+  consumer: Consumer.Any,
+  services: Context.Context<never>,
+  scope: ConnectionScope["Service"],
+  peer: Transport.MemoryPeer,
+  records: Map<string | number, Decided>
+): Effect.fn.Return<Client<Handlers.AnyEndpoint, unknown>, never, Scope.Scope> {
+  const endpoints = Endpoints.all(consumer)
+  const asked = new Map<unknown, Deferred.Deferred<Reply.Reply, Transport.Closed>>()
+  const others = yield* Queue.unbounded<unknown, Transport.Closed>()
+  let lastId = 0
+
+  const read = Effect.gen(function*() {
+    while (true) {
+      const frame = JSON.parse(yield* peer.take)
+      const waiting = asked.get(frame?.request_id)
+      if (waiting === undefined) yield* Queue.offer(others, frame)
+      else Deferred.doneUnsafe(waiting, Exit.succeed(frame))
+    }
+  })
+  yield* Effect.forkScoped(
+    Effect.catch(read, (closed) =>
+      Effect.sync(() => {
+        asked.forEach((waiting) => Deferred.doneUnsafe(waiting, Exit.fail(closed)))
+        Queue.failCauseUnsafe(others, Cause.fail(closed))
+      })),
+    { startImmediately: true }
+  )
+
+  const send = (...frames: ReadonlyArray<unknown>) =>
+    peer.send(
+      ...frames.map((frame) => typeof frame === "string" || frame instanceof Uint8Array ? frame : JSON.stringify(frame))
+    )
+
+  const ask = Effect.fnUntraced(function*(...args: ReadonlyArray<unknown>) {
+    const [pattern, name, request = {}] = typeof args[1] === "string" ? args : ["", ...args]
+    const endpoint = endpoints.find((one) => one.route === pattern && one.action.name === name)
+    if (endpoint === undefined) {
+      return yield* Effect.die(
+        new Error(`There is no action "${name}" of the route "${pattern}" in "${consumer.name}"`)
+      )
+    }
+    const id = `test-${++lastId}`
+    const message = yield* Endpoints.encode(endpoint, request as Endpoints.Parts)
+    const waiting = yield* Deferred.make<Reply.Reply, Transport.Closed>()
+    asked.set(id, waiting)
+    const reply = yield* send({ ...message, request_id: id }).pipe(
+      Effect.andThen(Deferred.await(waiting)),
+      // Whoever asks after the end learns of it as well.
+      Effect.raceFirst(
+        Effect.flatMap(peer.closed, (closed) =>
+          Effect.andThen(
+            Effect.yieldNow,
+            Effect.suspend(() => Deferred.isDoneUnsafe(waiting) ? Deferred.await(waiting) : Effect.fail(closed))
+          ))
+      ),
+      Effect.ensuring(Effect.sync(() => asked.delete(id)))
+    )
+    const decided = records.get(id)
+    records.delete(id)
+    const isSuccess = reply.status < 400
+    return {
+      outcome: decided?.outcome,
+      check: decided?.check ?? "",
+      explanations: decided?.explanations ?? [],
+      status: reply.status,
+      data: isSuccess ? yield* Endpoints.decodeSuccess(endpoint, reply.data) : undefined,
+      errors: reply.errors as ReadonlyArray<Reply.ReplyError>,
+      reply
+    } satisfies Answer<unknown>
+  }, Effect.provideContext(services))
+
+  return {
+    scope,
+    ask: ask as never,
+    send,
+    receive: Queue.take(others),
+    closed: peer.closed,
+    close: peer.close
+  }
+})
