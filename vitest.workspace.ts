@@ -9,6 +9,7 @@ export default defineConfig({
   test: {
     projects: [
       project("core", "packages/core", ["test/**/*.test.ts"]),
+      project("jwt", "packages/jwt", ["test/**/*.test.ts"]),
       project("node", "packages/node", ["test/**/*.test.ts"]),
       project("examples", "examples", ["*/*.test.ts", "*/test/**/*.test.ts"]),
       {

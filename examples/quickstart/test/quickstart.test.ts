@@ -178,7 +178,7 @@ describe("a bad token", () => {
 
   it.each<[string, () => Promise<string> | string, string]>([
     ["expired", () => tokenOf({ name: "alice", expired: true }), "The token has expired"],
-    ["empty", () => "", "The token is not valid"],
+    ["empty", () => "", "The credentials (query parameter \"token\") are empty"],
     ["no token at all", () => "admin", "The token is not valid"],
     ["tampered with", async () => tamper(await tokenOf({ name: "alice" })), "The token is not valid"],
     ["unsigned (alg none)", () => `${encode({ alg: "none" })}.${encode(claims)}.`, "The token is not valid"],
@@ -188,7 +188,11 @@ describe("a bad token", () => {
     ["for another audience", () => sign({ aud: "another API" }), "The token is not valid"],
     ["valid for ever", () => sign({ exp: undefined }), "The token is not valid"],
     ["of an unknown user", () => sign({ sub: "mallory" }), "The token is of an unknown user"],
-    ["sent twice", async () => `${await sign({})}&token=x`, "The token stands there twice"]
+    [
+      "sent twice",
+      async () => `${await sign({})}&token=x`,
+      "The credentials (query parameter \"token\") stand there more than once"
+    ]
   ])("%s: refused with 401", async (_, make, detail) => {
     const { reply, status } = await refusal(server, `/ws/?token=${await make()}`)
     assert.strictEqual(status, 401)
