@@ -493,7 +493,7 @@ export type ServicesOf<P extends Any> = P extends Permission<infer _F, infer _E,
  * const isAdmin = Permission.connection("isAdmin", Effect.succeed(true))
  * const isDraft = Permission.object<{ readonly draft: boolean }>()("isDraft", ({ object }) => object.draft)
  *
- * Permission.decide(Permission.or(isAdmin, isDraft), { phase: "connection" }) // Allow
+ * const decision = Permission.decide(Permission.or(isAdmin, isDraft), { phase: "connection" }) // of Allow
  * ```
  *
  * @category interpreters

@@ -1,4 +1,4 @@
-import { Authentication, ChannelError, ConnectionScope } from "@effect-channels/core"
+import { Authentication, ChannelError, ConnectionScope, Credentials, Scheme } from "@effect-channels/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 
 interface User {
   readonly name: string
@@ -14,6 +15,7 @@ class CurrentUser extends Authentication.Service<CurrentUser, User>()("test/Curr
 class CurrentDevice extends Authentication.Service<CurrentDevice, { readonly serial: number }>()(
   "test/CurrentDevice"
 ) {}
+class Keyed extends Authentication.Service<Keyed, User>()("test/Keyed", { key: (user) => user.name }) {}
 class Sessions extends Context.Service<Sessions, { readonly find: (token: string) => Option.Option<User> }>()(
   "test/Sessions"
 ) {}
@@ -29,6 +31,18 @@ describe("Authentication", () => {
     assert.deepStrictEqual(Authentication.anonymous, { _tag: "Anonymous" })
     assert.isTrue(Object.isFrozen(Authentication.anonymous))
     assert.deepStrictEqual(Authentication.authenticated(alice), { _tag: "Authenticated", user: alice })
+    assert.deepStrictEqual(Authentication.authenticated(alice, {}), { _tag: "Authenticated", user: alice })
+    assert.deepStrictEqual(Authentication.authenticated(alice, { expiresAt: undefined }), {
+      _tag: "Authenticated",
+      user: alice
+    })
+    for (const expiresAt of [0, 5000, Infinity]) {
+      assert.deepStrictEqual(Authentication.authenticated(alice, { expiresAt }), {
+        _tag: "Authenticated",
+        user: alice,
+        expiresAt
+      })
+    }
   })
 
   describe("an identity service", () => {
@@ -37,6 +51,20 @@ describe("Authentication", () => {
       assert.strictEqual(CurrentUser.identity.key, "test/CurrentUser")
       assert.notStrictEqual(CurrentUser.authenticator.key, CurrentUser.identity.key)
     })
+
+    it("tells users apart where it was made with a key", () => {
+      assert.isUndefined(CurrentUser.keyOf)
+      assert.strictEqual(Keyed.keyOf(alice), "alice")
+      assert.strictEqual(Keyed.key, "test/Keyed")
+    })
+
+    it.effect("with a key is an effect as well", () =>
+      Effect.gen(function*() {
+        const name = yield* Keyed.use((user) => user.name).pipe(
+          Effect.provideService(Keyed.identity, Authentication.authenticated(alice))
+        )
+        assert.strictEqual(name, "alice")
+      }))
 
     it.effect("is an effect: the user", () =>
       Effect.gen(function*() {
@@ -215,6 +243,93 @@ describe("Authentication", () => {
           yield* Effect.scoped(authenticate(scopeOf("/a")))
           yield* Effect.scoped(authenticate(scopeOf("/b")))
           assert.deepStrictEqual(log, ["acquire /a", "release /a", "acquire /b", "release /b"])
+        }).pipe(Effect.provide(live))
+      }))
+  })
+
+  describe("layer of a scheme", () => {
+    const tokens = (log: Array<string>): Authentication.Scheme<User, Sessions | ConnectionScope.ConnectionScope> => {
+      const say = (what: string, token: string) =>
+        Effect.gen(function*() {
+          const { path } = yield* ConnectionScope.ConnectionScope
+          const sessions = yield* Sessions
+          log.push(`${what} ${path}`)
+          return Option.match(sessions.find(token), {
+            onNone: () => Authentication.anonymous,
+            onSome: (user) => Authentication.authenticated(user)
+          })
+        })
+      return {
+        authenticate: (scope) => say("authenticate", String(scope.query.token)),
+        renew: (token, scope) => say(`renew ${scope.path}`, Redacted.value(token)),
+        refresh: (identity, scope) => say(`refresh ${scope.path}`, identity.user.name)
+      }
+    }
+    const SessionsLive = Layer.succeed(Sessions, {
+      find: (token) => token === "secret" || token === "alice" ? Option.some(alice) : Option.none()
+    })
+    const found = Authentication.authenticated(alice)
+
+    it.effect("does what the scheme does, with the services of the server and the connection's scope", () =>
+      Effect.gen(function*() {
+        const log: Array<string> = []
+        const authenticator = yield* Layer.build(Layer.provide(Keyed.layer(tokens(log)), SessionsLive)).pipe(
+          Effect.map((context) => Context.get(context, Keyed.authenticator))
+        )
+        assert.strictEqual(authenticator.identity, Keyed.identity)
+        assert.strictEqual(authenticator.keyOf, Keyed.keyOf)
+        assert.deepStrictEqual(log, [])
+        assert.deepStrictEqual(yield* authenticator.authenticate(scopeOf("/a?token=secret")), found)
+        assert.deepStrictEqual(yield* authenticator.renew!(Redacted.make("secret"), scopeOf("/b")), found)
+        assert.deepStrictEqual(
+          yield* authenticator.renew!(Redacted.make("wrong"), scopeOf("/b")),
+          Authentication.anonymous
+        )
+        assert.deepStrictEqual(yield* authenticator.refresh!(found, scopeOf("/c")), found)
+        assert.deepStrictEqual(log, ["authenticate /a", "renew /b /b", "renew /b /b", "refresh /c /c"])
+      }))
+
+    it.effect("can do no more than the scheme", () =>
+      Effect.gen(function*() {
+        const build = (scheme: Parameters<typeof CurrentUser.layer<never>>[0]) =>
+          Effect.map(Layer.build(CurrentUser.layer(scheme)), (context) => {
+            const { keyOf, refresh, renew } = Context.get(context, CurrentUser.authenticator)
+            return { keyOf, canRenew: renew !== undefined, canRefresh: refresh !== undefined }
+          })
+        const authenticate = () => Effect.succeed(found)
+        const refresh = () => Effect.succeed(found)
+        const none = { keyOf: undefined, canRenew: false, canRefresh: false }
+        assert.deepStrictEqual(yield* build(authenticate), none)
+        assert.deepStrictEqual(yield* build({ authenticate }), none)
+        assert.deepStrictEqual(yield* build({ authenticate, renew: undefined, refresh: undefined }), none)
+        assert.deepStrictEqual(yield* build({ authenticate, refresh }), { ...none, canRefresh: true })
+        const token = Scheme.token({ from: Credentials.bearer, verify: authenticate })
+        assert.deepStrictEqual(yield* build(token), { ...none, canRenew: true })
+      }))
+
+    it.effect("acquires for who asks, and breaks by what is thrown", () =>
+      Effect.gen(function*() {
+        const log: Array<string> = []
+        const acquire = (what: string) =>
+          Effect.acquireRelease(Effect.as(Effect.sync(() => log.push(`acquire ${what}`)), found), () =>
+            Effect.sync(() => log.push(`release ${what}`)))
+        const broken = (): never => {
+          throw new Error("broke")
+        }
+        const live = CurrentUser.layer({
+          authenticate: broken,
+          renew: () =>
+            acquire("renew"),
+          refresh: (_, { path }) => path === "/broken" ? broken() : acquire("refresh")
+        })
+        yield* Effect.gen(function*() {
+          const { authenticate, refresh, renew } = yield* CurrentUser.authenticator
+          yield* Effect.scoped(renew!(Redacted.make("x"), scopeOf("/")))
+          yield* Effect.scoped(refresh!(found, scopeOf("/")))
+          assert.deepStrictEqual(log, ["acquire renew", "release renew", "acquire refresh", "release refresh"])
+          for (const broken of [authenticate(scopeOf("/")), refresh!(found, scopeOf("/broken"))]) {
+            assert.isTrue(Exit.hasDies(yield* Effect.exit(broken)))
+          }
         }).pipe(Effect.provide(live))
       }))
   })

@@ -706,13 +706,17 @@ describe("Authority", () => {
       )
     {}
     const isAdmin = Permission.connection("isAdmin", Member.use(({ roles }) => roles.includes("admin")))
-    const Club = Consumer.make("club", { path: "/ws/" }).pipe(
+    const Club = Consumer.make("club", { path: "/ws/", concurrency: 4 }).pipe(
       Consumer.add(
+        Action.make("reign").pipe(Action.permit(isAdmin)),
+        Action.make("wait"),
         Action.make("rule", { success: Schema.String }).pipe(Action.permit(isAdmin)),
         Action.make("who", { success: Schema.String })
       )
     )
     const ClubLive = Consumer.handlers(Club).pipe(
+      Handlers.handle("reign", () => Effect.never),
+      Handlers.handle("wait", () => Effect.sleep("1 second")),
       Handlers.handle("rule", () => Member.use(({ name }) => name)),
       Handlers.handle("who", () => Effect.map(Member.identity, (identity) => identity._tag)),
       Handlers.toLayer,
@@ -758,6 +762,23 @@ describe("Authority", () => {
         sessions.set("s", { name: "mallory", roles: ["admin"] })
         yield* news
         assert.deepStrictEqual(yield* taken.closed, { code: 4401, reason: "The credentials are now another user's" })
+      }).pipe(Effect.provide(ClubLive)))
+
+    it.effect("is who is asked about when what runs is decided anew", () =>
+      Effect.gen(function*() {
+        const client = yield* enter
+        const asking = yield* Effect.forkChild(client.ask("reign"), { startImmediately: true })
+        const waiting = yield* Effect.forkChild(client.ask("wait"), { startImmediately: true })
+        yield* settle
+        sessions.set("s", { name: "alice", roles: [] })
+        yield* news
+        assert.deepStrictEqual(
+          (yield* Fiber.join(asking)).errors,
+          lost("You do not have permission to perform this action")
+        )
+        assert.strictEqual((yield* client.ask("rule")).status, 403)
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* Fiber.join(waiting)).status, 200)
       }).pipe(Effect.provide(ClubLive)))
 
     it.effect("expires anew", () =>

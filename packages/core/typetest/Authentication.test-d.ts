@@ -1,8 +1,17 @@
 // @effect-diagnostics missingEffectError:off
-import { Authentication, ChannelError, type ConnectionScope } from "@effect-channels/core"
+import {
+  Authentication,
+  Authority,
+  ChannelError,
+  type ConnectionScope,
+  Credentials,
+  Scheme
+} from "@effect-channels/core"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { describe, expectTypeOf, it } from "vitest"
@@ -10,6 +19,7 @@ import { describe, expectTypeOf, it } from "vitest"
 class User extends Schema.Class<User>("User")({ id: Schema.Int, admin: Schema.Boolean }) {}
 class CurrentUser extends Authentication.Service<CurrentUser, User>()("app/CurrentUser") {}
 class CurrentDevice extends Authentication.Service<CurrentDevice, User>()("app/CurrentDevice") {}
+class Keyed extends Authentication.Service<Keyed, User>()("app/Keyed", { key: (user) => String(user.id) }) {}
 declare const user: User
 declare const sessions: Effect.Effect<User, never, "Sessions">
 declare const acquired: Effect.Effect<User, never, Scope.Scope>
@@ -92,5 +102,90 @@ describe("its layer", () => {
     expectTypeOf(provided).toEqualTypeOf<Layer.Layer<never>>()
     const other = Layer.provide({} as Needs<CurrentDevice>, live)
     expectTypeOf(other).toEqualTypeOf<Needs<CurrentDevice>>()
+  })
+})
+
+describe("an identity service with a key", () => {
+  it("tells users apart by what they are", () => {
+    expectTypeOf(Keyed.keyOf).toEqualTypeOf<(user: User) => string>()
+    expectTypeOf(CurrentUser.keyOf).toEqualTypeOf<((user: User) => string) | undefined>()
+    // @ts-expect-error: a key is a text
+    Authentication.Service<Keyed, User>()("app/Keyed", { key: (user) => user.id })
+    // @ts-expect-error: the user has no such property
+    Authentication.Service<Keyed, User>()("app/Keyed", { key: (user) => user.name })
+  })
+
+  it("is what the authority of a user can be invalidated by", () => {
+    expectTypeOf(Authority.identity(Keyed, "1")).toEqualTypeOf<Authority.Target>()
+    // @ts-expect-error: it has no key
+    Authority.identity(CurrentUser, "1")
+  })
+
+  it("is a service as others are", () => {
+    expectTypeOf(Keyed).toExtend<Effect.Effect<User, ChannelError.NotAuthenticated, Keyed>>()
+    expectTypeOf<Keyed>().toExtend<Authentication.AnyService>()
+    expectTypeOf<Keyed>().not.toExtend<CurrentUser>()
+  })
+})
+
+describe("the layer of a scheme", () => {
+  const authenticate = () => Effect.succeed(Authentication.authenticated(user))
+  const from = Credentials.bearer
+
+  it("needs what any of its ways needs, but for scope and connection", () => {
+    const live = Keyed.layer({
+      authenticate: () => Effect.map(sessions, Authentication.authenticated),
+      renew: (token, scope) => {
+        expectTypeOf(token).toEqualTypeOf<Redacted.Redacted>()
+        expectTypeOf(scope).toEqualTypeOf<ConnectionScope.ConnectionScope["Service"]>()
+        return Effect.map(sessions, Authentication.authenticated)
+      },
+      refresh: (identity) => {
+        expectTypeOf(identity).toEqualTypeOf<Authentication.Authenticated<User>>()
+        return Effect.map(sessions, Authentication.authenticated)
+      }
+    })
+    expectTypeOf(live).toEqualTypeOf<Layer.Layer<Authentication.Authenticator<Keyed>, never, "Sessions">>()
+    const acquiring = Scheme.token({
+      from,
+      verify: () => Effect.map(acquired, Authentication.authenticated),
+      refresh: () => Effect.map(sessions, Authentication.authenticated)
+    })
+    expectTypeOf(acquiring).toEqualTypeOf<Authentication.Scheme<User, Scope.Scope | "Sessions">>()
+    expectTypeOf(Keyed.layer(acquiring)).toEqualTypeOf<
+      Layer.Layer<Authentication.Authenticator<Keyed>, never, "Sessions">
+    >()
+    const looked = Scheme.session({
+      from,
+      lookup: () => Effect.map(sessions, (user) => Option.some(Authentication.authenticated(user)))
+    })
+    expectTypeOf(looked).toEqualTypeOf<Authentication.Scheme<User, "Sessions">>()
+  })
+
+  it("gives identities of the service's users", () => {
+    Keyed.layer({ authenticate })
+    // @ts-expect-error: no user of this service
+    Keyed.layer({ authenticate: () => Effect.succeed(Authentication.authenticated("alice")) })
+    // @ts-expect-error: no user of this service
+    Keyed.layer({ authenticate, renew: () => Effect.succeed(Authentication.authenticated("alice")) })
+    // @ts-expect-error: no way to authenticate
+    Keyed.layer({ renew: authenticate })
+    // @ts-expect-error: a token may not be nobody's
+    Scheme.token({ from, verify: () => Effect.succeed(Authentication.anonymous) })
+  })
+
+  it("fails with 401 or 503, and no other way", () => {
+    Keyed.layer({ authenticate, renew: () => Effect.fail(new ChannelError.InvalidCredentials()) })
+    // @ts-expect-error: not one of these
+    Keyed.layer({ authenticate, renew: () => Effect.fail(new ChannelError.NotAuthenticated()) })
+    // @ts-expect-error: not one of these
+    Keyed.layer({ authenticate, refresh: () => Effect.fail("no") })
+  })
+
+  it("is not given away as text", () => {
+    // @ts-expect-error: a token is redacted
+    Scheme.token({ from, verify: (token: string) => Effect.succeed(Authentication.authenticated({ id: token })) })
+    // @ts-expect-error: a key is redacted
+    Scheme.apiKey({ from, keys: [{ key: "secret", user }] })
   })
 })

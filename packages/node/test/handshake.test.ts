@@ -1,10 +1,23 @@
-import { Authentication, ChannelError } from "@effect-channels/core"
+import {
+  Action,
+  Authentication,
+  ChannelError,
+  Consumer,
+  Credentials,
+  Handlers,
+  Permission,
+  Scheme
+} from "@effect-channels/core"
 import { NodeChannels } from "@effect-channels/node"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import { Buffer } from "node:buffer"
 import * as Client from "./support/client.ts"
@@ -14,12 +27,17 @@ import * as Server from "./support/server.ts"
 const echo = { action: "echo", data: "hi" }
 
 /** That a refusal is a complete HTTP answer, with a body in the form of a reply. */
-const assertRefused = (refused: Client.Refused, status: number, code: string) => {
+const assertRefused = (
+  refused: Client.Refused,
+  status: number,
+  code: string,
+  retryAfter = status === 503 ? "1" : undefined
+) => {
   assert.strictEqual(refused.status, status)
   assert.strictEqual(refused.headers["content-type"], "application/json; charset=utf-8")
   assert.strictEqual(refused.headers["content-length"], String(Buffer.byteLength(refused.body)))
   assert.strictEqual(refused.headers["connection"], "close")
-  assert.strictEqual(refused.headers["retry-after"], status === 503 ? "1" : undefined)
+  assert.strictEqual(refused.headers["retry-after"], retryAfter)
   assert.strictEqual(refused.headers["www-authenticate"], status === 401 ? "Bearer" : undefined)
   const { errors, ...rest } = JSON.parse(refused.body)
   assert.deepStrictEqual(rest, { data: null, action: null, route: "", status })
@@ -206,9 +224,12 @@ describe("the handshake", () => {
     Effect.gen(function*() {
       const slow = yield* makeSlow
       yield* slow.latch.open
-      const { port } = yield* Server.startGuarded(slow.authenticate, { maxConnections: 1 })
-      const refused = yield* refusedBy(port, "/guarded/", { headers: { "Sec-WebSocket-Protocol": "a b" } })
+      const { port } = yield* Server.startGuarded(slow.authenticate, { maxConnections: 1, compression: true })
+      // What `ws` itself refuses, after the application has let it in.
+      const extensions = { "Sec-WebSocket-Extensions": "permessage-deflate; server_max_window_bits=99" }
+      const refused = yield* refusedBy(port, "/guarded/", { headers: extensions })
       assert.strictEqual(refused.status, 400)
+      yield* Deferred.await(slow.started)
       yield* Deferred.await(slow.released)
       yield* Client.open(port, "/guarded/")
     }))
@@ -268,5 +289,220 @@ describe("the handshake", () => {
       yield* slow.latch.open
       yield* Deferred.await(done)
       assert.deepStrictEqual(got, ids)
+    }))
+})
+
+describe("a handshake that is throttled", () => {
+  const throttled = (retryAfter: number) =>
+    Permission.connection("isCalm", Effect.fail(new ChannelError.Throttled({ retryAfter })))
+
+  const start = (retryAfter: number) => {
+    const Calm = Consumer.make("calm", { path: "/ws/" }).pipe(Consumer.permitConnect(throttled(retryAfter)))
+    return Server.start(
+      Layer.provide(NodeChannels.serve(Calm), Consumer.handlers(Calm).pipe(Handlers.toLayer))
+    )
+  }
+
+  it.live("is refused with 429, and told when to come again", () =>
+    Effect.gen(function*() {
+      for (const [seconds, header] of [[1.2, "2"], [2, "2"], [0.001, "1"], [0, "0"]] as const) {
+        const { port } = yield* start(seconds)
+        const refused = yield* refusedBy(port, "/ws/")
+        assertRefused(refused, 429, "throttled", header)
+        assert.deepStrictEqual<unknown>(refused.json.errors, [{
+          detail: `Request was throttled: try again in ${seconds} seconds`,
+          code: "throttled",
+          retry_after: seconds
+        }])
+      }
+    }))
+})
+
+describe("the subprotocol", () => {
+  const chosen = (port: number, offered: string | undefined, path?: string) =>
+    Effect.scoped(
+      Effect.map(
+        Client.open(port, path, { headers: { "Sec-WebSocket-Protocol": offered } }),
+        ({ headers }) => headers["sec-websocket-protocol"]
+      )
+    )
+
+  it.live("is the one that consumers speak, where it is offered", () =>
+    Effect.gen(function*() {
+      const { port } = yield* Server.startOpen()
+      for (
+        const offered of [
+          "effect-channels.json",
+          "x,effect-channels.json",
+          "bearer.abc, effect-channels.json",
+          "  effect-channels.json  ,\tbearer.a%20b",
+          "effect-channels.json, y, z"
+        ]
+      ) assert.strictEqual(yield* chosen(port, offered), "effect-channels.json", offered)
+    }))
+
+  it.live("is none where nothing is offered that they speak, least of all a token", () =>
+    Effect.gen(function*() {
+      const { port } = yield* Server.startOpen()
+      for (
+        const offered of [
+          undefined,
+          "x",
+          "x, y",
+          "bearer.abc",
+          "bearer.effect-channels.json",
+          "Effect-Channels.json",
+          "effect-channels.json2"
+        ]
+      ) assert.isUndefined(yield* chosen(port, offered), offered)
+    }))
+
+  it.live("is one of the consumer's own, in the client's order", () =>
+    Effect.gen(function*() {
+      const Own = Consumer.make("own", { path: "/own/", subprotocols: ["v2.chat", "v1.chat"] })
+      const None = Consumer.make("none", { path: "/none/", subprotocols: [] })
+      const live = Layer.merge(
+        Consumer.handlers(Own).pipe(Handlers.toLayer),
+        Consumer.handlers(None).pipe(Handlers.toLayer)
+      )
+      const { port } = yield* Server.start(Layer.provide(NodeChannels.serve([Own, None]), live))
+      assert.strictEqual(yield* chosen(port, "v1.chat, v2.chat", "/own/"), "v1.chat")
+      assert.strictEqual(yield* chosen(port, "v3.chat, v2.chat, v1.chat", "/own/"), "v2.chat")
+      assert.isUndefined(yield* chosen(port, "effect-channels.json", "/own/"))
+      assert.isUndefined(yield* chosen(port, "effect-channels.json, v1.chat", "/none/"))
+    }))
+
+  it.live("is each client's own, however many connect at once", () =>
+    Effect.gen(function*() {
+      const names = Array.from({ length: 30 }, (_, i) => `v${i}`)
+      const Many = Consumer.make("many", { path: "/ws/", subprotocols: names })
+      const live = Consumer.handlers(Many).pipe(Handlers.toLayer)
+      const { port } = yield* Server.start(Layer.provide(NodeChannels.serve(Many), live))
+      const all = yield* Effect.forEach([...names, "none"], (name) => chosen(port, name), { concurrency: "unbounded" })
+      assert.deepStrictEqual(all, [...names, undefined])
+    }))
+
+  it.live("must be offered in a list of tokens, each of them once: otherwise nobody is asked", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      const { port } = yield* Server.startGuarded(() => {
+        asked++
+        return Server.alice
+      })
+      for (
+        const offered of [
+          "a b",
+          "a,,b",
+          "a, a",
+          "bearer.a,bearer.a",
+          ",a",
+          "a,",
+          ",",
+          "",
+          "a;b",
+          "a/b",
+          "bearer.(abc)",
+          "\"a\"",
+          "effect-channels.json, a b"
+        ]
+      ) {
+        const refused = yield* refusedBy(port, "/guarded/", { headers: { "Sec-WebSocket-Protocol": offered } })
+        assertRefused(refused, 400, "parse_error")
+      }
+      assert.strictEqual(asked, 0)
+      assert.isUndefined(yield* chosen(port, "a, b, a.b, A", "/guarded/"))
+      assert.strictEqual(asked, 1)
+    }))
+})
+
+describe("a connection whose authority ends", () => {
+  class CurrentUser extends Authentication.Service<CurrentUser, {
+    readonly id: string
+    readonly isMember: boolean
+    readonly reason: string
+  }>()("test/CurrentUser", { key: ({ id }) => id }) {}
+
+  const start = (reason: string) => {
+    const isMember = Permission.connection("isMember", CurrentUser.use((user) => user.isMember), { reason })
+    const Members = Consumer.make("members", { path: "/ws/" }).pipe(
+      Consumer.permitConnect(isMember),
+      Consumer.add(Action.make("who", { success: Schema.String }))
+    )
+    // `alice`, `alice:5000` until then, `alice:gone` who is no member any more.
+    const verify = (token: Redacted.Redacted) => {
+      const [id = "", how] = Redacted.value(token).split(":")
+      return Effect.succeed(
+        Authentication.authenticated({ id, isMember: how !== "gone", reason }, {
+          expiresAt: how === undefined || how === "gone" ? undefined : Number(how)
+        })
+      )
+    }
+    const live = Consumer.handlers(Members).pipe(
+      Handlers.handle("who", () => CurrentUser.use(({ id }) => id)),
+      Handlers.toLayer,
+      Layer.provide(CurrentUser.layer(Scheme.token({ from: Credentials.subprotocol(), verify })))
+    )
+    return Server.start(Layer.provide(NodeChannels.serve(Members), live))
+  }
+  const connect = (port: number, token: string) =>
+    Client.open(port, "/ws/", {
+      headers: { "Sec-WebSocket-Protocol": `effect-channels.json, ${Credentials.toSubprotocol(token)}` }
+    })
+
+  it.effect("is closed with 4401 when its credentials expire", () =>
+    Effect.gen(function*() {
+      const { port } = yield* start("No member")
+      const client = yield* connect(port, "alice:5000")
+      assert.strictEqual((yield* client.ask({ action: "who" })).data, "alice")
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* client.closed, { code: 4401, reason: "The credentials have expired" })
+    }))
+
+  it.live("is closed with 4403 when it may not connect any more, after the reply", () =>
+    Effect.gen(function*() {
+      const { port } = yield* start("No member")
+      const client = yield* connect(port, "alice")
+      const reply = yield* client.ask({ action: "$authenticate", data: { token: "alice:gone" } })
+      assert.strictEqual(reply.status, 403)
+      assert.deepStrictEqual(yield* client.closed, { code: 4403, reason: "No member" })
+    }))
+
+  it.live("is closed with as much of the reason as a close frame holds", () =>
+    Effect.gen(function*() {
+      // It holds 123 bytes of it, and no part of a character.
+      const reasons = [["€".repeat(42), "€".repeat(41)], ["😀".repeat(40), "😀".repeat(30)], [
+        "a" + "€".repeat(50),
+        "a" + "€".repeat(40)
+      ]] as const
+      for (const [reason, told] of reasons) {
+        const { port } = yield* start(reason)
+        const client = yield* connect(port, "alice")
+        const reply = yield* client.ask({ action: "$authenticate", data: { token: "alice:gone" } })
+        assert.strictEqual(reply.errors[0]?.detail, reason)
+        assert.deepStrictEqual(yield* client.closed, { code: 4403, reason: told })
+      }
+    }))
+
+  it.live("tells a browser's WebSocket so, which has signed in by a subprotocol", () =>
+    Effect.gen(function*() {
+      const { port } = yield* start("No member")
+      const events = yield* Queue.unbounded<unknown>()
+      const socket = yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          const protocols = ["effect-channels.json", Credentials.toSubprotocol("alice ü, evil")]
+          const socket = new WebSocket(`ws://127.0.0.1:${port}/ws/`, protocols)
+          socket.onopen = () => Queue.offerUnsafe(events, `open ${socket.protocol}`)
+          socket.onmessage = ({ data }) => Queue.offerUnsafe(events, JSON.parse(String(data)))
+          socket.onclose = ({ code, reason }) => Queue.offerUnsafe(events, `close ${code} ${reason}`)
+          return socket
+        }),
+        (socket) => Effect.sync(() => socket.close())
+      )
+      assert.strictEqual(yield* Queue.take(events), "open effect-channels.json")
+      socket.send(JSON.stringify({ action: "who" }))
+      assert.deepInclude(yield* Queue.take(events), { data: "alice ü, evil" })
+      socket.send(JSON.stringify({ action: "$authenticate", data: { token: "alice ü, evil:gone" } }))
+      assert.deepInclude(yield* Queue.take(events), { status: 403 })
+      assert.strictEqual(yield* Queue.take(events), "close 4403 No member")
     }))
 })

@@ -18,7 +18,7 @@ import type * as Reply from "../Reply.ts"
 import type * as Route_ from "../Route.ts"
 import * as Settings from "../Settings.ts"
 import * as Envelope from "./envelope.ts"
-import { Observer } from "./observe.ts"
+import { Observer, type Tally } from "./observe.ts"
 import * as Path from "./path.ts"
 import { unsaid } from "./permit.ts"
 
@@ -57,6 +57,10 @@ export interface Consumer {
   /** How long it may take to decide a connection anew, in milliseconds. */
   readonly redecisionTimeout: number
   readonly observer: Observer
+  /** Counts the decisions over handshakes. */
+  readonly handshakes: Tally
+  /** Counts the decisions over messages that name no action of the consumer. */
+  readonly strays: Tally
   readonly formatError: (failure: Reply.Failure) => ReadonlyArray<unknown>
   /** The services of the server. */
   readonly context: Context.Context<never>
@@ -110,6 +114,8 @@ export interface Endpoint {
   readonly timeout: number
   /** How many run at once, when the action does not stand in the line of its connection. */
   readonly concurrency: number | undefined
+  /** Counts the decisions over it. */
+  readonly tally: Tally
 }
 
 export type Decode = (
@@ -135,7 +141,8 @@ export const make = (
   const permission = consumer.permission === unsaid ? settings.permission : consumer.permission
   const services = Context.merge(settings.services, context)
   const authenticators = Authentication.authenticators(services)
-  const compiler = new Compiler(consumer, permission, handlers)
+  const observer = new Observer(consumer.name, services)
+  const compiler = new Compiler(consumer, permission, handlers, observer)
   compiler.settings(settings)
   compiler.consumer()
   if (compiler.problems.length > 0) return compiler.problems
@@ -156,7 +163,9 @@ export const make = (
     renewables: authenticators.filter(isRenewable),
     expiryGrace: millis(settings.expiryGrace),
     redecisionTimeout: millis(settings.redecisionTimeout),
-    observer: new Observer(consumer.name, services),
+    observer,
+    handshakes: observer.tally("$connect"),
+    strays: observer.tally(""),
     formatError: settings.formatError,
     context: services
   }
@@ -167,11 +176,18 @@ class Compiler {
   readonly routes: Array<Route> = []
   readonly #consumer: Consumer_.Any
   readonly #guard: Permission.Any
+  readonly #observer: Observer
   readonly #handlers = new Map<string, Handle>()
 
-  constructor(consumer: Consumer_.Any, permission: Permission.Any, handlers: ReadonlyArray<Handler>) {
+  constructor(
+    consumer: Consumer_.Any,
+    permission: Permission.Any,
+    handlers: ReadonlyArray<Handler>,
+    observer: Observer
+  ) {
     this.#consumer = consumer
     this.#guard = permission
+    this.#observer = observer
     for (const { handle, name, route } of handlers) {
       const key = keyOf(route, name)
       if (this.#handlers.has(key)) this.problems.push(`${where(route, name)} is handled twice: remove one handler`)
@@ -309,7 +325,8 @@ class Compiler {
       load: typeof handle === "function" ? undefined : handle.object,
       run: typeof handle === "function" ? handle : handle.run,
       timeout: millis(action.timeout ?? this.#consumer.timeout),
-      concurrency: action.concurrency === undefined ? undefined : limitOf(action.concurrency)
+      concurrency: action.concurrency === undefined ? undefined : limitOf(action.concurrency),
+      tally: this.#observer.tally(action.name)
     }
   }
 

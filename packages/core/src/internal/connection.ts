@@ -14,6 +14,7 @@ import * as ChannelError from "../ChannelError.ts"
 import type * as Decision from "../Decision.ts"
 import * as Reply from "../Reply.ts"
 import type { Closed, Transport } from "../Transport.ts"
+import { closeCode, reasonOf } from "./closing.ts"
 import type * as compile from "./compile.ts"
 import * as Envelope from "./envelope.ts"
 import { Exchange } from "./exchange.ts"
@@ -412,7 +413,7 @@ export class Connection {
   #redecide(decided: Effect.Effect<void, unknown>): Effect.Effect<void, unknown> {
     return this.#inTime(Effect.gen({ self: this }, function*() {
       yield* decided
-      this.#registry?.expiryChanged(this)
+      this.#registry?.changed(this)
       yield* this.#review
     }))
   }
@@ -455,8 +456,10 @@ export class Connection {
         if ("problems" in request) return reply(Reply.refused(request))
         // Facts may change while it is found out whose credentials these are.
         const joining = this.#registry?.join()
-        const renewed = yield* Effect.exit(this.#inTime(this.standing.renew(request.authenticator, request.token)))
-        if (joining !== undefined) this.#registry?.joined(joining)
+        const renewing = this.#inTime(this.standing.renew(request.authenticator, request.token))
+        const renewed = yield* Effect.exit(
+          Effect.ensuring(renewing, Effect.sync(() => joining === undefined || this.#registry?.joined(joining)))
+        )
         if (renewed._tag === "Failure") return reply(yield* failure(renewed.cause))
         this.standing.forget()
         const isOutdated = joining?.missed.some((target) => this.standing.isMeant(target)) === true
@@ -531,26 +534,4 @@ type Verdict = Exclude<Decision.Decision, { readonly _tag: "Pending" }>
 const failure = (cause: Cause.Cause<unknown>): Effect.Effect<Reply.Failure> => {
   const found = failureOf(cause)
   return Effect.isEffect(found) ? found as Effect.Effect<Reply.Failure> : Effect.succeed(found)
-}
-
-/** The close code of a connection that would not be let in any more. */
-const closeCode = ({ status }: Reply.Failure): number =>
-  status === 401 ? 4401 : status === 403 ? 4403 : status < 500 || status === 503 ? 1013 : 1011
-
-/** What is wrong, in so many bytes as fit in a close frame (RFC 6455, 5.5). */
-const reasonOf = (failure: Reply.Failure): string => {
-  let reason = Reply.formatError(failure)[0]?.detail ?? ""
-  while (byteLength(reason) > 123) reason = reason.slice(0, -1)
-  // Not half of a character.
-  return reason.replace(/[\uD800-\uDBFF]$/, "")
-}
-
-/** The bytes of a text in UTF-8. */
-const byteLength = (text: string): number => {
-  let bytes = 0
-  for (const character of text) {
-    const code = character.codePointAt(0)!
-    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4
-  }
-  return bytes
 }

@@ -321,7 +321,8 @@ export class Exchange {
 
   /** Counts the decision over the request. */
   #count(outcome: "Allow" | "Deny" | "Failed", check: string, phase: Decision.Phase = this.#request.phase): void {
-    this.#context.consumer.observer.count(this.endpoint?.name ?? "", phase, outcome, check)
+    const tally = this.endpoint?.tally ?? this.#context.consumer.strays
+    tally.count(phase, outcome, check)
     this.recorder?.decided(outcome, check)
   }
 

@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
 import * as LogLevel from "effect/LogLevel"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
@@ -29,7 +30,6 @@ type Outcome = "Allow" | "Deny" | "Failed"
 export class Observer {
   readonly #consumer: string
   readonly #context: Context.Context<never>
-  readonly #counters = new Map<string, Metric.Counter<number>>()
   readonly #clock: Clock.Clock
   readonly #logs: boolean
   readonly #tracer: Tracer.Tracer | undefined
@@ -44,21 +44,9 @@ export class Observer {
     this.#tracer = tracer !== Tracer.nativeTracer && Context.get(context, References.TracerEnabled) ? tracer : undefined
   }
 
-  /** Counts a decision; `check` is the one that denied or broke. */
-  count(action: string, phase: Decision.Phase, outcome: Outcome, check: string): void {
-    const key = `${outcome} ${phase} ${action} ${check}`
-    let counter = this.#counters.get(key)
-    if (counter === undefined) {
-      counter = Metric.withAttributes(decisions, {
-        consumer: this.#consumer,
-        action,
-        phase,
-        outcome: outcome.toLowerCase(),
-        check
-      })
-      this.#counters.set(key, counter)
-    }
-    counter.updateUnsafe(1, this.#context)
+  /** Counts the decisions over one action. */
+  tally(action: string): Tally {
+    return new Tally(this.#consumer, action, this.#context)
   }
 
   /** What records a handshake or message, where somebody looks. */
@@ -74,8 +62,58 @@ export class Observer {
   }
 }
 
+/** A number that a metric reads when somebody asks. To count is to add to it: it costs a message nothing. */
+interface Cell {
+  count: number
+}
+
+/** The numbers of each registry, which all servers that write to it share. */
+const cells = new WeakMap<object, Map<string, Cell>>()
+
+/** Counts the decisions over one action. */
+export class Tally {
+  readonly #attributes: { readonly consumer: string; readonly action: string }
+  readonly #context: Context.Context<never>
+  readonly #known = new Map<string, Cell>()
+
+  constructor(consumer: string, action: string, context: Context.Context<never>) {
+    this.#attributes = { consumer, action }
+    this.#context = context
+  }
+
+  /** Counts a decision; `check` is the one that denied or broke. */
+  count(phase: Decision.Phase, outcome: Outcome, check: string): void {
+    // Mostly it is this: there is nothing to put together to find it.
+    const key = outcome === "Allow" ? phase : `${outcome} ${phase} ${check}`
+    let cell = this.#known.get(key)
+    if (cell === undefined) {
+      cell = this.#cell({ ...this.#attributes, phase, outcome: outcome.toLowerCase(), check })
+      this.#known.set(key, cell)
+    }
+    cell.count++
+  }
+
+  #cell(attributes: Readonly<Record<string, string>>): Cell {
+    const registry = Context.get(this.#context, Metric.MetricRegistry)
+    let shared = cells.get(registry)
+    if (shared === undefined) cells.set(registry, shared = new Map())
+    const key = JSON.stringify(Object.values(attributes))
+    let cell = shared.get(key)
+    if (cell === undefined) {
+      const made = cell = { count: 0 }
+      shared.set(key, cell)
+      Metric.registerUnsafe(Metric.withAttributes(decisions, attributes), this.#context, {
+        get: () => ({ count: made.count, incremental: true }),
+        update: constVoid,
+        modify: constVoid
+      })
+    }
+    return cell
+  }
+}
+
 /** What was decided over a handshake or message. */
-export interface Record {
+export interface Report {
   readonly connection: string
   readonly requestId: string | number | undefined
   /** Not there where there was nothing to decide. */
@@ -86,7 +124,7 @@ export interface Record {
   readonly explanations: ReadonlyArray<Permission.Explanation>
 }
 
-type Listener = (record: Record) => void
+type Listener = (report: Report) => void
 
 /** What a check said, and how long it took. */
 export interface Said {

@@ -11,10 +11,29 @@ export interface Joining {
   readonly missed: Array<Target>
 }
 
+/** By what a connection is found. */
+interface Place {
+  readonly expiresAt: number
+  /** The keys of its users; `undefined` where they cannot be told. */
+  readonly keys: ReadonlyArray<string> | undefined
+}
+
+/** The place of a connection with nobody in particular behind it. */
+const nowhere: Place = { expiresAt: Infinity, keys: [] }
+
+const placeOf = ({ expiresAt, standing }: Connection): Place => {
+  const { keys } = standing
+  return expiresAt === Infinity && keys?.length === 0 ? nowhere : { expiresAt, keys }
+}
+
+/** Stands for the users that cannot be told. */
+const unknownKey = Symbol("effect-channels/unknown")
+
 /** The connections of a server. */
 export class Registry {
-  /** Each with the time at which its credentials expire. */
-  readonly #connections = new Map<Connection, number>()
+  readonly #connections = new Map<Connection, Place>()
+  /** Those of each user: mostly it is one, which needs no set. */
+  readonly #byKey = new Map<string | symbol, Connection | Set<Connection>>()
   readonly #joining = new Set<Joining>()
   readonly #expiries: Deadlines<Connection>
 
@@ -32,12 +51,25 @@ export class Registry {
     return this.#expiries.size
   }
 
+  /** How many users are known to have connections. */
+  get users(): number {
+    return this.#byKey.size
+  }
+
   /** The facts of some connections have changed. */
   invalidate(target: Target): void {
     for (const joining of this.#joining) joining.missed.push(target)
-    for (const connection of this.#connections.keys()) {
+    for (const connection of this.#candidates(target)) {
       if (connection.standing.isMeant(target)) connection.invalidate()
     }
+  }
+
+  #candidates(target: Target): Iterable<Connection> {
+    if (target._tag !== "Identity") return this.#connections.keys()
+    const found = this.#byKey.get(target.key)
+    const unknown = this.#byKey.get(unknownKey)
+    // A copy: one that is decided anew may become another user's.
+    return [found ?? [], unknown ?? []].flatMap((some) => some instanceof Set ? [...some] : some)
   }
 
   /** A handshake begins to be decided. */
@@ -53,27 +85,51 @@ export class Registry {
   }
 
   add(connection: Connection): void {
-    const { expiresAt } = connection
-    this.#connections.set(connection, expiresAt)
-    this.#expiries.add(connection, expiresAt)
+    const place = placeOf(connection)
+    this.#connections.set(connection, place)
+    this.#expiries.add(connection, place.expiresAt)
+    this.#list(connection, place)
   }
 
   remove(connection: Connection): void {
-    const expiresAt = this.#connections.get(connection)
-    if (expiresAt === undefined) return
+    const place = this.#connections.get(connection)
+    if (place === undefined) return
     this.#connections.delete(connection)
-    this.#expiries.remove(connection, expiresAt)
+    this.#expiries.remove(connection, place.expiresAt)
+    this.#unlist(connection, place)
   }
 
-  /** The credentials of a connection may now expire at another time. */
-  expiryChanged(connection: Connection): void {
+  /** Who is behind a connection may have changed, and when their credentials expire. */
+  changed(connection: Connection): void {
     const before = this.#connections.get(connection)
-    const { expiresAt } = connection
-    if (before === undefined || before === expiresAt) return
+    if (before === undefined) return
+    const place = placeOf(connection)
     // It keeps its place: somebody may be going through them.
-    this.#connections.set(connection, expiresAt)
-    this.#expiries.remove(connection, before)
-    this.#expiries.add(connection, expiresAt)
+    this.#connections.set(connection, place)
+    if (place.expiresAt !== before.expiresAt) {
+      this.#expiries.remove(connection, before.expiresAt)
+      this.#expiries.add(connection, place.expiresAt)
+    }
+    if (place.keys?.join() === before.keys?.join() && place.keys?.length === before.keys?.length) return
+    this.#unlist(connection, before)
+    this.#list(connection, place)
+  }
+
+  #list(connection: Connection, { keys }: Place): void {
+    for (const key of keys ?? [unknownKey]) {
+      const others = this.#byKey.get(key)
+      if (others === undefined) this.#byKey.set(key, connection)
+      else if (others instanceof Set) others.add(connection)
+      else this.#byKey.set(key, new Set([others, connection]))
+    }
+  }
+
+  #unlist(connection: Connection, { keys }: Place): void {
+    for (const key of keys ?? [unknownKey]) {
+      const others = this.#byKey.get(key)
+      if (others === connection) this.#byKey.delete(key)
+      else if (others instanceof Set && others.delete(connection) && others.size === 0) this.#byKey.delete(key)
+    }
   }
 
   stop(): void {

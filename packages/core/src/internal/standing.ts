@@ -2,6 +2,7 @@
  * What a connection is decided by: who is behind it, and what its checks have said. All of it can be found out anew while the
  * connection lives.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -69,6 +70,20 @@ export class Standing {
     return first
   }
 
+  /** What tells its users apart from others; `undefined` where that cannot be said. */
+  get keys(): ReadonlyArray<string> | undefined {
+    let keys = none
+    for (const { identity, keyOf } of this.consumer.authenticators) {
+      if (keyOf === undefined) continue
+      const found = this.#identity(identity)
+      if (found._tag === "Anonymous") continue
+      const key = keyIn(keyOf, found.user)
+      if (key === undefined) return undefined
+      keys = keys === none ? [key] : [...keys, key]
+    }
+    return keys
+  }
+
   #identity(key: compile.Authenticator["identity"]): Authentication.Identity<unknown> {
     return Context.getUnsafe(this.context, key)
   }
@@ -84,7 +99,8 @@ export class Standing {
         return this.consumer.authenticators.some(({ identity, keyOf }) => {
           if (identity.key !== target.service || keyOf === undefined) return false
           const found = this.#identity(identity)
-          return found._tag === "Authenticated" && isKey(keyOf, found.user, target.key)
+          // A function of the application that breaks must not hide anybody: it is better to decide once too often.
+          return found._tag === "Authenticated" && (keyIn(keyOf, found.user) ?? target.key) === target.key
         })
     }
   }
@@ -95,9 +111,10 @@ export class Standing {
       Effect.forEach(
         this.consumer.authenticators,
         ({ authenticate, identity }) =>
-          Effect.map(Effect.provideService(authenticate(this.scope), Scope.Scope, this.lifetime), (found) => {
-            this.#set(identity, found)
-          }),
+          Effect.provideService(authenticate(this.scope), Scope.Scope, this.lifetime).pipe(
+            Effect.flatMap(unexpired),
+            Effect.map((found) => this.#set(identity, found))
+          ),
         { discard: true }
       ),
       Effect.suspend(() => this.connect(recorder))
@@ -133,7 +150,8 @@ export class Standing {
   renew(authenticator: compile.Renewable, token: Redacted.Redacted): Effect.Effect<void, unknown> {
     const { identity, keyOf, renew } = authenticator
     type Verified = Effect.Effect<Authentication.Authenticated<unknown>, ChannelError.ChannelError>
-    const verified = Effect.flatMap(Effect.suspend(() => renew(token, this.scope)), (found): Verified => {
+    const found = Effect.flatMap(Effect.suspend(() => renew(token, this.scope)), unexpired)
+    const verified = Effect.flatMap(found, (found): Verified => {
       const before = this.#identity(identity)
       if (found._tag === "Anonymous") return Effect.fail(new ChannelError.InvalidCredentials())
       if (before._tag === "Authenticated" && keyOf(before.user) !== keyOf(found.user)) {
@@ -179,7 +197,7 @@ export class Standing {
 
   /** Decides the permission to connect. Fails with why it is refused. */
   connect(recorder: Recorder | undefined): Effect.Effect<void, unknown> {
-    const { connectPermission, observer } = this.consumer
+    const { connectPermission, handshakes } = this.consumer
     if (connectPermission === Permission.allow) return Effect.void
     const { tree } = connectPermission
     const decided = Effect.suspend(() =>
@@ -187,7 +205,7 @@ export class Standing {
     )
     return Effect.flatMap(Effect.provideContext(decided, this.context), (result) => {
       const decision = Decision.conclude(result)
-      observer.count("$connect", "connection", decision._tag, decide.decidingCheck(decision))
+      handshakes.count("connection", decision._tag, decide.decidingCheck(decision))
       recorder?.decided(decision._tag, decide.decidingCheck(decision))
       switch (decision._tag) {
         case "Allow":
@@ -239,11 +257,25 @@ export class Standing {
   }
 }
 
-/** A function of the application that breaks must not hide anybody: it is better to decide once too often. */
-const isKey = (keyOf: (user: unknown) => string, user: unknown, key: string): boolean => {
+/** What has expired is not taken to begin with. */
+const unexpired = (
+  identity: Authentication.Identity<unknown>
+): Effect.Effect<Authentication.Identity<unknown>, ChannelError.InvalidCredentials> => {
+  if (identity._tag === "Anonymous" || identity.expiresAt === undefined) return Effect.succeed(identity)
+  const { expiresAt } = identity
+  return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    now < expiresAt
+      ? Effect.succeed(identity)
+      : Effect.fail(new ChannelError.InvalidCredentials({ message: "The credentials have expired" })))
+}
+
+const none: ReadonlyArray<string> = []
+
+/** The key of a user; `undefined` where the function of the application breaks. */
+const keyIn = (keyOf: (user: unknown) => string, user: unknown): string | undefined => {
   try {
-    return keyOf(user) === key
+    return keyOf(user)
   } catch {
-    return true
+    return undefined
   }
 }

@@ -1,0 +1,26 @@
+/**
+ * How a connection is closed whose authority is lost: with a code and a reason that say why.
+ */
+import * as Reply from "../Reply.ts"
+
+/** The close code of a connection that would not be let in any more. */
+export const closeCode = ({ status }: Reply.Failure): number =>
+  status === 401 ? 4401 : status === 403 ? 4403 : status < 500 || status === 503 ? 1013 : 1011
+
+/** What is wrong, in so many bytes as fit in a close frame (RFC 6455, 5.5). */
+export const reasonOf = (failure: Reply.Failure): string => {
+  let reason = Reply.formatError(failure)[0]?.detail ?? ""
+  while (byteLength(reason) > 123) reason = reason.slice(0, -1)
+  // Not half of a character.
+  return reason.replace(/[\uD800-\uDBFF]$/, "")
+}
+
+/** The bytes of a text in UTF-8. */
+const byteLength = (text: string): number => {
+  let bytes = 0
+  for (const character of text) {
+    const code = character.codePointAt(0)!
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4
+  }
+  return bytes
+}
