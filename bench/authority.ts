@@ -11,7 +11,7 @@ import {
   Handlers,
   Permission,
   Pipeline,
-  Transport
+  type Transport
 } from "@effect-channels/core"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

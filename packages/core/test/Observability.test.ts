@@ -83,7 +83,7 @@ describe("the debug log", () => {
       Effect.gen(function*() {
         yield* conversation.pipe(Effect.provide(handlers), Effect.scoped)
         const decided = logs.filter(({ message }) => message.startsWith("Decided over"))
-        const [first] = decided.filter(({ message }) => message.startsWith("Decided over \"edit\""))
+        const first = decided.find(({ message }) => message.startsWith("Decided over \"edit\""))
         assert.strictEqual(
           first!.message,
           `Decided over "edit" of "notes"

@@ -2,7 +2,7 @@ import {
   Action,
   Authentication,
   ChannelError,
-  ConnectionScope,
+  type ConnectionScope,
   Consumer,
   Handlers,
   Permission,

@@ -4,7 +4,9 @@ import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { describe, expectTypeOf, it } from "vitest"
 
-class Keyed extends Authentication.Service<Keyed, { readonly id: string }>()("test/Keyed", { key: (user) => user.id }) {}
+class Keyed
+  extends Authentication.Service<Keyed, { readonly id: string }>()("test/Keyed", { key: (user) => user.id })
+{}
 class Unkeyed extends Authentication.Service<Unkeyed, { readonly id: string }>()("test/Unkeyed") {}
 
 describe("a target", () => {

@@ -1,7 +1,7 @@
 import {
   Action,
   Authentication,
-  ConnectionScope,
+  type ConnectionScope,
   Consumer,
   type Handlers,
   Permission,
@@ -12,6 +12,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import { describe, expectTypeOf, it } from "vitest"
 
 class CurrentUser extends Authentication.Service<CurrentUser, { readonly name: string }>()("test/CurrentUser") {}
@@ -41,7 +42,7 @@ declare const client: Board
 
 describe("connect", () => {
   it("needs the params of the path, and the handlers of the consumer", () => {
-    expectTypeOf<Effect.Services<typeof board>>().toExtend<Handlers.Live<"board"> | import("effect/Scope").Scope>()
+    expectTypeOf<Effect.Services<typeof board>>().toExtend<Handlers.Live<"board"> | Scope.Scope>()
     expectTypeOf(Testing.connect(Plain)).toExtend<Effect.Effect<unknown, unknown, unknown>>()
     // @ts-expect-error the path has a parameter
     Testing.connect(Board)
