@@ -268,7 +268,11 @@ export const Service = <Self, A>(): {
   ): KeyedServiceClass<Self, Key, A>
 } =>
 (key: string, options?: { readonly key: (user: A) => string }): never => {
-  const identity = Context.Service<Self, Identity<A>>(key)
+  // Where nobody has said who it is, it is nobody in particular.
+  const identity = Context.Reference<Identity<A>>(key, { defaultValue: () => anonymous }) as unknown as Context.Service<
+    Self,
+    Identity<A>
+  >
   const authenticator = Context.Service<Authenticator<Self>, AuthenticatorService<Self, A>>(`${key}/Authenticator`)
   // One step of the fiber each: checks and handlers use it on every message.
   const use = <B>(f: (user: A) => B | Effect.Effect<B>): Effect.Effect<B, ChannelError.NotAuthenticated> =>

@@ -210,6 +210,15 @@ export type ChannelError =
   | MessageTooLarge
   | Unavailable
 
+/**
+ * What a handler may fail with though its action does not declare it, since the reply to any request may be this: there is no
+ * user, it is not permitted, it was asked too often, or something that it takes is not available now.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Undeclared = NotAuthenticated | PermissionDenied | Throttled | Unavailable
+
 const classes: ReadonlySet<unknown> = new Set<unknown>([
   InvalidEnvelope,
   InvalidPayload,

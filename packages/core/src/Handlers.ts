@@ -156,7 +156,7 @@ type Find<Missing, Path, Name> = Extract<Missing, { readonly route: Path; readon
 
 /**
  * The handler of an endpoint: a function, or where the action is about an object, how to load the object and a function
- * that gets it. Both may fail with the action's declared errors, and with what using the identity may fail with.
+ * that gets it. Both may fail with the action's declared errors, and with `ChannelError.Undeclared`.
  *
  * @category models
  * @since 0.1.0
@@ -164,12 +164,12 @@ type Find<Missing, Path, Name> = Extract<Missing, { readonly route: Path; readon
 export type HandlerOf<E extends AnyEndpoint, R, RObject> = E["subject"] extends { readonly object: unknown } ? {
     readonly object: (
       request: E["request"]
-    ) => Effect.Effect<E["subject"]["object"], E["error"] | ChannelError.NotAuthenticated, RObject>
+    ) => Effect.Effect<E["subject"]["object"], E["error"] | ChannelError.Undeclared, RObject>
     readonly run: (
       request: E["request"] & E["subject"]
-    ) => Effect.Effect<E["success"], E["error"] | ChannelError.NotAuthenticated, R>
+    ) => Effect.Effect<E["success"], E["error"] | ChannelError.Undeclared, R>
   }
-  : (request: E["request"]) => Effect.Effect<E["success"], E["error"] | ChannelError.NotAuthenticated, R>
+  : (request: E["request"]) => Effect.Effect<E["success"], E["error"] | ChannelError.Undeclared, R>
 
 /**
  * A consumer with all of its handlers, which a server can serve.

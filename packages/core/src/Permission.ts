@@ -24,6 +24,7 @@ import type * as Authentication from "./Authentication.ts"
 import { ConnectionScope } from "./ConnectionScope.ts"
 import * as Decision from "./Decision.ts"
 import * as decide_ from "./internal/decide.ts"
+import { Explaining } from "./internal/explaining.ts"
 import * as Value from "./internal/value.ts"
 import type { Query } from "./Query.ts"
 
@@ -540,13 +541,14 @@ export type Outcome = Decision.Decision["_tag"] | "Unasked"
 
 /**
  * Decides a permission as {@link decide} does, but asks every check that the phase can decide, and returns the whole tree
- * with the outcome of each part. {@link printExplanation} makes a text of it.
+ * with the outcome of each part. {@link printExplanation} makes a text of it. A throttle says what it would say, and counts
+ * nothing.
  *
  * @category interpreters
  * @since 0.1.0
  */
 export const explain = <F, E, R>(self: Permission<F, E, R>, facts: Facts): Effect.Effect<Explanation, never, R> =>
-  decide_.explain(self.tree, facts) as Effect.Effect<Explanation, never, R>
+  Effect.provideService(decide_.explain(self.tree, facts), Explaining, true) as Effect.Effect<Explanation, never, R>
 
 /**
  * Prints a permission as the expression it is: `or(isAdmin, and(isMember, not(isBanned)))`.

@@ -33,7 +33,8 @@ import type * as Authentication from "./Authentication.ts"
 import * as ChannelError from "./ChannelError.ts"
 import { ConnectionScope } from "./ConnectionScope.ts"
 import { countedAs } from "./internal/address.ts"
-import { Counts, State, take } from "./internal/counts.ts"
+import { Counts, peek, State, take } from "./internal/counts.ts"
+import { Explaining } from "./internal/explaining.ts"
 import * as Permission from "./Permission.ts"
 
 /**
@@ -103,6 +104,8 @@ export interface Store {
    * always comes with the same rule.
    */
   readonly consume: (key: string, rule: Rule) => Effect.Effect<number, ChannelError.Unavailable>
+  /** Answers as `consume` would now, and takes nothing. */
+  readonly peek: (key: string, rule: Rule) => Effect.Effect<number, ChannelError.Unavailable>
 }
 
 /**
@@ -150,6 +153,7 @@ export const makeMemory = (options?: MemoryOptions): MemoryStore => {
   const counts = new Counts(maxKeys)
   return {
     consume: (key, rule) => Effect.map(currentTime, (now) => counts.consume(key, rule, now)),
+    peek: (key, rule) => Effect.map(currentTime, (now) => counts.peek(key, rule, now)),
     size: () => counts.size
   }
 }
@@ -218,11 +222,14 @@ export const perConnection = (
     (facts) =>
       Effect.withFiber<true, ChannelError.Throttled, ConnectionScope>((fiber) =>
         // Nothing comes between, so that nobody has to wait.
-        note(verdicts, facts, id, () => {
+        verdicts.get(facts)?.get(id) ?? (() => {
           const now = timeOf(fiber.getRef(Clock.Clock))
           const scope = Context.getUnsafe(fiber.context, ConnectionScope)
-          return verdict(take(note(connections, scope, id, () => new State(now)), rule, now))
-        })
+          const state = note(connections, scope, id, () => new State(now))
+          return fiber.getRef(Explaining)
+            ? verdict(peek(state, rule, now))
+            : note(verdicts, facts, id, () => verdict(take(state, rule, now)))
+        })()
       )
   )
 }
@@ -256,8 +263,8 @@ export const perIdentity = <Self, A>(
   limit: Limit,
   options?: AddressOptions
 ): Permission.Permission<{ readonly action: string }, Failure, Self | ConnectionScope> => {
-  const { ask, id } = ofIdentity(service, name, limit, options)
-  return Permission.action(`perIdentity(${name})`, (facts) => once(facts, id, ask))
+  const counted = ofIdentity(service, name, limit, options)
+  return Permission.action(`perIdentity(${name})`, (facts) => once(facts, counted))
 }
 
 /**
@@ -273,8 +280,8 @@ export const perAddress = (
   limit: Limit,
   options?: AddressOptions
 ): Permission.Permission<{ readonly action: string }, Failure, ConnectionScope> => {
-  const { ask, id } = ofAddress(name, limit, options)
-  return Permission.action(`perAddress(${name})`, (facts) => once(facts, id, ask))
+  const counted = ofAddress(name, limit, options)
+  return Permission.action(`perAddress(${name})`, (facts) => once(facts, counted))
 }
 
 /**
@@ -290,8 +297,8 @@ export const connectPerIdentity = <Self, A>(
   limit: Limit,
   options?: AddressOptions
 ): Permission.Permission<unknown, Failure, Self | ConnectionScope> => {
-  const { ask, id } = ofIdentity(service, name, limit, options)
-  return Permission.connection(`connectPerIdentity(${name})`, (scope) => once(scope, id, ask))
+  const counted = ofIdentity(service, name, limit, options)
+  return Permission.connection(`connectPerIdentity(${name})`, (scope) => once(scope, counted))
 }
 
 /**
@@ -320,8 +327,8 @@ export const connectPerAddress = (
   limit: Limit,
   options?: AddressOptions
 ): Permission.Permission<unknown, Failure, ConnectionScope> => {
-  const { ask, id } = ofAddress(name, limit, options)
-  return Permission.connection(`connectPerAddress(${name})`, (scope) => once(scope, id, ask))
+  const counted = ofAddress(name, limit, options)
+  return Permission.connection(`connectPerAddress(${name})`, (scope) => once(scope, counted))
 }
 
 // ---- limits
@@ -390,22 +397,33 @@ interface Outcome {
   readonly lock: Semaphore.Semaphore
 }
 
-const once = <R>(of: object, id: string, ask: Effect.Effect<true, Failure, R>): Effect.Effect<true, Failure, R> => {
+const once = <R>(of: object, { id, key, rule }: Counted<R>): Effect.Effect<true, Failure, R> => {
   const outcome = note(outcomes, of, id, (): Outcome => ({ exit: undefined, lock: Semaphore.makeUnsafe(1) }))
-  return outcome.exit ??
-    outcome.lock.withPermit(Effect.suspend(() =>
-      outcome.exit ?? Effect.flatMap(Effect.exit(ask), (exit) => {
-        outcome.exit = exit
-        return exit
-      })
-    ))
+  return outcome.exit ?? Effect.flatMap(key, (key) =>
+    Effect.withFiber<true, Failure>((fiber) => {
+      const store = fiber.getRef(Store)
+      if (fiber.getRef(Explaining)) return outcome.exit ?? Effect.flatMap(store.peek(id + key, rule), verdict)
+      return outcome.lock.withPermit(Effect.suspend(() =>
+        outcome.exit ?? Effect.flatMap(
+          Effect.exit(Effect.flatMap(store.consume(id + key, rule), verdict)),
+          (exit) => {
+            outcome.exit = exit
+            return exit
+          }
+        )
+      ))
+    }))
 }
 
 // ---- who is counted
 
-interface Stored<out R> {
+/** What is counted together: under which key, by which rule. */
+interface Counted<out R> {
+  /** What the keys begin with. */
   readonly id: string
-  readonly ask: Effect.Effect<true, Failure, R>
+  readonly rule: Rule
+  /** The rest of the key: the client. */
+  readonly key: Effect.Effect<string, never, R>
 }
 
 const ofIdentity = <Self, A>(
@@ -413,33 +431,31 @@ const ofIdentity = <Self, A>(
   name: string,
   limit: Limit,
   options: AddressOptions | undefined
-): Stored<Self | ConnectionScope> => {
+): Counted<Self | ConnectionScope> => {
   const rule = ruleOf(name, limit)
-  const id = `${prefix("identity", name, rule)}${JSON.stringify(service.key)}:`
   const addressOf = addressBy(options)
-  const ask = Effect.withFiber<true, Failure, Self | ConnectionScope>((fiber) => {
-    const identity = Context.getUnsafe(fiber.context, service.identity)
-    const key = identity._tag === "Authenticated"
-      ? `user:${service.keyOf(identity.user)}`
-      : `anonymous:${addressOf(Context.getUnsafe(fiber.context, ConnectionScope))}`
-    return Effect.flatMap(fiber.getRef(Store).consume(id + key, rule), verdict)
-  })
-  return { id, ask }
+  return {
+    id: `${prefix("identity", name, rule)}${JSON.stringify(service.key)}:`,
+    rule,
+    key: Effect.withFiber(({ context }) => {
+      const identity = Context.getUnsafe(context, service.identity)
+      return Effect.succeed(
+        identity._tag === "Authenticated"
+          ? `user:${service.keyOf(identity.user)}`
+          : `anonymous:${addressOf(Context.getUnsafe(context, ConnectionScope))}`
+      )
+    })
+  }
 }
 
-const ofAddress = (
-  name: string,
-  limit: Limit,
-  options: AddressOptions | undefined
-): Stored<ConnectionScope> => {
+const ofAddress = (name: string, limit: Limit, options: AddressOptions | undefined): Counted<ConnectionScope> => {
   const rule = ruleOf(name, limit)
-  const id = prefix("address", name, rule)
   const addressOf = addressBy(options)
-  const ask = Effect.withFiber<true, Failure, ConnectionScope>((fiber) => {
-    const address = addressOf(Context.getUnsafe(fiber.context, ConnectionScope))
-    return Effect.flatMap(fiber.getRef(Store).consume(id + address, rule), verdict)
-  })
-  return { id, ask }
+  return {
+    id: prefix("address", name, rule),
+    rule,
+    key: Effect.map(ConnectionScope, addressOf)
+  }
 }
 
 /** The address that a connection is counted by; it is worked out once. */

@@ -86,10 +86,13 @@ const alone = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provide(effect
 const twice = { limit: 2, window: "1 second", algorithm: "fixed-window" } as const
 const once = { limit: 1, window: "1 second" } as const
 
+const peek = () => Effect.die("nothing is explained")
+
 /** A store that answers after a while, and counts how often it is asked. */
 const slow = (wait = 0) => {
   const keys: Array<string> = []
   const layer = Layer.succeed(Throttle.Store, {
+    peek,
     consume: (key) => Effect.sync(() => keys.push(key)).pipe(Effect.andThen(Effect.sleep(10)), Effect.as(wait))
   })
   return { keys, layer }
@@ -99,6 +102,36 @@ storeSuite("in memory", () => Throttle.layerMemory())
 storeSuite("in memory, which the process shares", () => Layer.empty)
 
 describe("Throttle", () => {
+  describe("an explanation", () => {
+    const throttles = {
+      perConnection: Throttle.perConnection("explained", once),
+      perIdentity: Throttle.perIdentity(CurrentUser, "explained", once),
+      perAddress: Throttle.perAddress("explained", once)
+    }
+    for (const [name, throttle] of Object.entries(throttles)) {
+      it.effect(`of ${name} says what the throttle would say, and counts nothing`, () =>
+        alone(Effect.gen(function*() {
+          const who = { scope: connection() }
+          const explained = (facts: Permission.Facts) =>
+            Permission.explain(throttle as Permission.Permission<never, unknown, Needs>, facts).pipe(
+              Effect.map(({ outcome }) => outcome),
+              Effect.provideService(ConnectionScope.ConnectionScope, who.scope),
+              Effect.provideService(CurrentUser.identity, Authentication.anonymous),
+              Effect.provideService(Partner.identity, Authentication.anonymous)
+            )
+          for (let i = 0; i < 3; i++) assert.strictEqual(yield* explained(message()), "Allow")
+          const first = message()
+          assert.strictEqual(yield* ask(throttle, who, first), "Allow")
+          // Of a message that has been decided it is what was decided.
+          assert.strictEqual(yield* explained(first), "Allow")
+          assert.strictEqual(yield* explained(message()), "Failed")
+          yield* TestClock.adjust("1 second")
+          assert.strictEqual(yield* explained(message()), "Allow")
+          assert.strictEqual(yield* ask(throttle, who), "Allow")
+        })))
+    }
+  })
+
   describe("the reference itself", () => {
     it("knows the algorithms", () => {
       assert.strictEqual(reference(bucket(2, 1, 10), [], 5), 0)
@@ -209,7 +242,7 @@ describe("Throttle", () => {
         assert.strictEqual(yield* ask(throttle, second), "Allow")
         assert.strictEqual(yield* ask(throttle, first), 1)
         assert.strictEqual(yield* ask(throttle, second), 1)
-      }).pipe(Effect.provideService(Throttle.Store, { consume: () => Effect.die("the store was asked") })))
+      }).pipe(Effect.provideService(Throttle.Store, { peek, consume: () => Effect.die("the store was asked") })))
 
     it.effect("counts together what has one name and limit, and apart what has not", () =>
       Effect.gen(function*() {
@@ -638,7 +671,9 @@ describe("Throttle", () => {
         const throttle = Throttle.perAddress("x", once)
         for (const [wait, expected] of [[0.2, 0.001], [1.5, 0.002], [1500, 1.5]] as const) {
           assert.strictEqual(
-            yield* ask(throttle).pipe(Effect.provideService(Throttle.Store, { consume: () => Effect.succeed(wait) })),
+            yield* ask(throttle).pipe(
+              Effect.provideService(Throttle.Store, { peek, consume: () => Effect.succeed(wait) })
+            ),
             expected
           )
         }
@@ -685,6 +720,7 @@ describe("Throttle", () => {
             if (decision._tag === "Failed") assert.strictEqual(Cause.squash(decision.cause), down)
           }
         }).pipe(Effect.provideService(Throttle.Store, {
+          peek,
           consume: () =>
             Effect.suspend(() => {
               asked++

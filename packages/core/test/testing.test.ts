@@ -1,7 +1,9 @@
 import {
   Action,
   Authentication,
+  Authority,
   ChannelError,
+  Check,
   type ConnectionScope,
   Consumer,
   Handlers,
@@ -168,6 +170,36 @@ describe("a connection in memory", () => {
       yield* Testing.expectDenied(yield* nobody.ask("notes/:id/", "show", { params: { id: 1 } }), isAuthenticated)
     }).pipe(Effect.provide(BoardLive)))
 
+  it.effect("becomes the same user with other rights, when the facts have changed", () => {
+    class Member
+      extends Authentication.Service<Member, { readonly name: string; readonly roles: ReadonlyArray<string> }>()(
+        "test/Member",
+        { key: ({ name }) => name }
+      )
+    {}
+    const rule = Action.make("rule").pipe(Action.permit(Check.hasRole(Member, "ruler")))
+    const Club = Consumer.make("club", { path: "/ws/" }).pipe(Consumer.add(rule))
+    const live = Consumer.handlers(Club).pipe(
+      Handlers.handle("rule", () => Effect.void),
+      Handlers.toLayer,
+      Layer.provide(Testing.layerAuthentication(Member)),
+      Layer.provideMerge(Authority.layerMemory)
+    )
+    const alice = (...roles: ReadonlyArray<string>) => Testing.as(Member, { name: "alice", roles })
+    return Effect.gen(function*() {
+      const client = yield* Testing.connect(Club, { as: alice("ruler") })
+      const other = yield* Testing.connect(Club, { as: alice("ruler") })
+      yield* client.become(alice())
+      assert.strictEqual((yield* client.ask("rule")).status, 200)
+      yield* Authority.invalidate(Authority.identity(Member, "alice"))
+      assert.strictEqual((yield* client.ask("rule")).status, 403)
+      assert.strictEqual((yield* other.ask("rule")).status, 200)
+      yield* client.become(Testing.as(Member, { name: "mallory", roles: ["ruler"] }))
+      yield* Authority.invalidate(Authority.everyone)
+      assert.strictEqual((yield* client.closed).code, 4401)
+    }).pipe(Effect.provide(live))
+  })
+
   it.effect("ends with its scope", () =>
     Effect.gen(function*() {
       const client = yield* Effect.scoped(Testing.connect(Board, { params: { board: 1 } }))
@@ -222,6 +254,19 @@ describe("expectations", () => {
       yield* Testing.expectAllowed(yield* Testing.decide(isPublic, { facts: { event: { owner: "all" } } }))
     }))
 
+  it.effect("take nobody for nobody, and count nothing", () =>
+    Effect.gen(function*() {
+      yield* Testing.expectDenied(yield* Testing.decide(isAuthenticated), isAuthenticated)
+      yield* Testing.expectDenied(yield* Testing.decide(isAuthenticated, { as: Testing.anonymous }))
+      const admin = yield* Testing.decide(isAdmin)
+      assert.deepStrictEqual([admin.outcome, admin.check], ["Failed", "isAdmin"])
+      yield* Testing.PermissionLaws.check(isAdmin, { as: Testing.anonymous })
+      const once = Throttle.perAddress("kit", { limit: 1, window: "1 minute" })
+      for (let i = 0; i < 3; i++) yield* Testing.expectAllowed(yield* Testing.decide(once))
+      yield* Testing.PermissionLaws.check(Permission.and(once, Permission.not(isAuthenticated)))
+      yield* Testing.expectAllowed(yield* Testing.decide(once))
+    }))
+
   it.effect("need what else the checks need", () =>
     Effect.gen(function*() {
       const decided = Testing.decide(isBanned, { as: user("mallory") })
@@ -273,14 +318,14 @@ describe("the matrix", () => {
                         | anonymous            | alice        | admin | mallory
 ------------------------|----------------------|--------------|-------|-------------------
 connect                 | allow                | allow        | allow | deny not(isBanned)
-echo                    | allow                | allow        | allow | allow
-where                   | allow                | allow        | allow | allow
-wait                    | allow                | allow        | allow | allow
-nothing                 | allow                | allow        | allow | allow
-notes/:id/ edit         | deny isAuthenticated | if isOwner   | allow | if isOwner
-notes/:id/ edit (own)   | deny isAuthenticated | allow        | allow | deny isOwner
-notes/:id/ edit (other) | deny isAuthenticated | deny isOwner | allow | deny isOwner
-notes/:id/ show         | deny isAuthenticated | allow        | allow | allow
+echo                    | allow                | allow        | allow | -
+where                   | allow                | allow        | allow | -
+wait                    | allow                | allow        | allow | -
+nothing                 | allow                | allow        | allow | -
+notes/:id/ edit         | deny isAuthenticated | if isOwner   | allow | -
+notes/:id/ edit (own)   | deny isAuthenticated | allow        | allow | -
+notes/:id/ edit (other) | deny isAuthenticated | deny isOwner | allow | -
+notes/:id/ show         | deny isAuthenticated | allow        | allow | -
 `
       )
       assert.deepStrictEqual(matrix.identities, ["anonymous", "alice", "admin", "mallory"])

@@ -61,6 +61,7 @@ interface Change {
 
 /** The messages of one connection. */
 export class Connection {
+  readonly consumer: compile.Consumer
   readonly params: Readonly<Record<string, unknown>>
   readonly standing: Standing
   readonly #registry: Registry | undefined
@@ -88,16 +89,13 @@ export class Connection {
     limits: Limits,
     registry: Registry | undefined
   ) {
+    this.consumer = standing.consumer
     this.standing = standing
     this.params = params
     this.#limits = limits
     this.#registry = registry
     this.#main = { limit: standing.consumer.concurrency, running: 0, waiting: undefined }
     registry?.add(this)
-  }
-
-  get consumer(): compile.Consumer {
-    return this.standing.consumer
   }
 
   /** Serves the connection until it has ended, then ends its handlers and releases what it acquired. */
@@ -237,7 +235,7 @@ export class Connection {
 
   #start(lane: Lane, message: string | Uint8Array | Exchange): void {
     const exchange = message instanceof Exchange ? message : new Exchange(this, message)
-    if (Renewal.isRenewal(exchange.envelope) && this.consumer.renewables.length > 0) return this.#renew(exchange)
+    if (this.consumer.renewables.length > 0 && Renewal.isRenewal(exchange.envelope)) return this.#renew(exchange)
     lane.running++
     this.#drive(lane, exchange, this.#advance(exchange), undefined)
   }

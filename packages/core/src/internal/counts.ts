@@ -39,6 +39,13 @@ export const take = (state: State, rule: Rule, now: number): number => {
   return 0
 }
 
+/** Answers as {@link take} would, and takes nothing. */
+export const peek = (state: State, rule: Rule, now: number): number => {
+  const copy = new State(state.at)
+  copy.spent = state.spent
+  return take(copy, rule, now)
+}
+
 /** Whether a state is worth no more than a new one. */
 const isOver = (state: State, rule: Rule, now: number): boolean =>
   rule.algorithm === "fixed-window"
@@ -87,6 +94,12 @@ export class Counts {
     this.#append(entry)
     if (this.#entries.size > this.#maxKeys) this.#forget(this.#none.newer)
     return take(entry, rule, now)
+  }
+
+  /** Answers as {@link consume} would, and takes nothing. */
+  peek(key: string, rule: Rule, now: number): number {
+    const entry = this.#entries.get(key)
+    return entry === undefined ? 0 : peek(entry, rule, now)
   }
 
   /** It looks at two entries while one at most is appended, so that it comes to the end, and begins anew. */

@@ -85,6 +85,23 @@ export const storeSuite = <E>(name: string, makeLayer: () => Layer.Layer<never, 
     const provided = <A, E2, R>(effect: Effect.Effect<A, E2, R>) => Effect.provide(effect, makeLayer())
 
     it.effect.prop(
+      "says beforehand what it will answer, and takes nothing by saying so",
+      { rule, steps },
+      ({ rule, steps }) =>
+        Effect.gen(function*() {
+          const key = fresh()
+          const store = yield* Throttle.Store
+          for (const step of steps) {
+            yield* TestClock.adjust(step)
+            const before = yield* store.peek(key, rule)
+            assert.strictEqual(yield* store.peek(key, rule), before)
+            assert.strictEqual(yield* store.consume(key, rule), before)
+          }
+        }).pipe(Effect.provide(makeLayer())),
+      runs
+    )
+
+    it.effect.prop(
       "takes what the reference takes, and tells how long to wait",
       { rule, steps },
       ({ rule, steps }) =>

@@ -66,24 +66,36 @@ export const anonymous: ReadonlyArray<Acting> = []
 /** Whom the connection that is being made acts as. */
 const Actors = Context.Reference<ReadonlyArray<Acting>>("effect-channels/testing/Actors", { defaultValue: () => [] })
 
+/** Whom a connection is to act as from the next decision on. */
+const successors = new WeakMap<ConnectionScope["Service"], ReadonlyArray<Acting>>()
+
+const listOf = (actors: Acting | ReadonlyArray<Acting> | undefined): ReadonlyArray<Acting> =>
+  [actors ?? []].flat() as ReadonlyArray<Acting>
+
 /**
- * Authenticates a connection of {@link connect} as whom it acts as, instead of by credentials.
+ * Authenticates a connection of {@link connect} as whom it acts as, instead of by credentials. When its authority is
+ * invalidated, it is whom it has {@link Client.become}.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerAuthentication = <Self, A>(service: {
   readonly key: string
-  layer(
-    authenticate: Authentication.Scheme<A>["authenticate"]
-  ): Layer.Layer<Authentication.Authenticator<Self>>
-}): Layer.Layer<Authentication.Authenticator<Self>> =>
-  service.layer(() =>
-    Effect.map(Actors, (actors) => {
-      const acting = actors.find((one) => one.service === service.key)
-      return (acting?.identity ?? Authentication.anonymous) as Authentication.Identity<A>
-    })
-  )
+  layer(scheme: Authentication.Scheme<A>): Layer.Layer<Authentication.Authenticator<Self>>
+}): Layer.Layer<Authentication.Authenticator<Self>> => {
+  const among = (actors: ReadonlyArray<Acting>): Authentication.Identity<A> => {
+    const acting = actors.find((one) => one.service === service.key)
+    return (acting?.identity ?? Authentication.anonymous) as Authentication.Identity<A>
+  }
+  return service.layer({
+    authenticate: () => Effect.map(Actors, among),
+    refresh: (identity, scope) =>
+      Effect.sync(() => {
+        const actors = successors.get(scope)
+        return actors === undefined ? identity : among(actors)
+      })
+  })
+}
 
 /**
  * How a test connects.
@@ -185,6 +197,11 @@ export interface Client<E extends Handlers.AnyEndpoint, Outer> {
   readonly send: (...frames: ReadonlyArray<unknown>) => Effect.Effect<void>
   /** The next frame that answers no {@link ask}, parsed. Fails when the connection ends instead. */
   readonly receive: Effect.Effect<unknown, Transport.Closed>
+  /**
+   * Changes whom the connection acts as, as if the facts about them had changed: by the next `Authority.invalidate`. Where its
+   * identity service has a `key`, it can only be the same user.
+   */
+  readonly become: (as: Acting | ReadonlyArray<Acting>) => Effect.Effect<void>
   /** How the connection ended. */
   readonly closed: Effect.Effect<Transport.Closed>
   /** Closes the connection from the client's side. */
@@ -257,7 +274,7 @@ export const connect = <Name extends string, Params, Members, Needs, R>(
     const session = yield* Effect.provideService(
       pipeline.connect(handshake),
       Actors,
-      [options.as ?? []].flat() as ReadonlyArray<Acting>
+      listOf(options.as)
     )
     const [transport, peer] = yield* Transport.makeMemory
     yield* Effect.forkScoped(session.run(transport), { startImmediately: true })
@@ -354,6 +371,7 @@ const makeClient = Effect.fnUntraced(function*(
     ask: ask as never,
     send,
     receive: Queue.take(others),
+    become: (actors) => Effect.sync(() => void successors.set(scope, listOf(actors))),
     closed: peer.closed,
     close: peer.close
   }

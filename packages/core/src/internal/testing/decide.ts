@@ -9,6 +9,7 @@ import * as Decision from "../../Decision.ts"
 import * as Permission from "../../Permission.ts"
 import * as Query from "../../Query.ts"
 import { decidingCheck } from "../decide.ts"
+import { Explaining } from "../explaining.ts"
 import type { Acting, Decided } from "./connect.ts"
 
 /**
@@ -31,7 +32,10 @@ export const contextOf = (
   actors: Acting | ReadonlyArray<Acting> | undefined,
   scope: ConnectionScope.ConnectionScope["Service"]
 ): Context.Context<never> => {
-  let context = Context.make(ConnectionScope.ConnectionScope, scope) as Context.Context<never>
+  // Nothing is counted: throttles are asked as often as it takes.
+  let context = Context.make(ConnectionScope.ConnectionScope, scope).pipe(
+    Context.add(Explaining, true)
+  ) as Context.Context<never>
   for (const { identity, service } of [actors ?? []].flat() as ReadonlyArray<Acting>) {
     context = Context.add(context, Context.Service<unknown, typeof identity>(service), identity) as typeof context
   }
@@ -49,6 +53,7 @@ export const factsOf = (facts: object | undefined): Permission.Facts => {
 
 /**
  * Decides a permission for somebody. Checks that look at an object are still pending where there is none, and then deny.
+ * Throttles say what they would say, and count nothing.
  *
  * @category interpreters
  * @since 0.1.0

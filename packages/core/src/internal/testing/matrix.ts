@@ -42,7 +42,7 @@ export interface Matrix {
     readonly name: string
     /**
      * What each identity gets: `allow`; `deny isAdmin`; `failed isAdmin`; or, where it hangs on an object that there is no
-     * sample of, what is left to decide: `if isOwner`.
+     * sample of, what is left to decide: `if isOwner`. Whoever may not connect gets no further: `-`.
      */
     readonly cells: ReadonlyArray<string>
   }>
@@ -109,7 +109,18 @@ export const matrix = <Name extends string, Params, Members, Needs, R>(
     const cells = yield* Effect.forEach(rows, ({ place, sample }) =>
       Effect.forEach(Object.values(options.identities), (actors) =>
         cellOf(compiled, place, sample, actors, options.handshake)))
-    return new Table(identities, rows.map(({ name }, i) => ({ name, cells: cells[i]! })))
+    const [connect] = cells
+    const isConnected = (i: number) =>
+      connect![i] === "allow"
+    return new Table(
+      identities,
+      rows.map(({ name }, row) => ({
+        name,
+        cells: cells[row]!.map((cell, i) =>
+          row === 0 || isConnected(i) ? cell : "-"
+        )
+      }))
+    )
   }) as Effect.Effect<Matrix, never, Handlers.Live<Name>>
 
 interface Place {
@@ -146,12 +157,7 @@ const cellOf = Effect.fnUntraced(function*(
   const scope = ConnectionScope.make({ id: "test", url: consumer.consumer.path, ...handshake }, sample.params ?? {})
   const lifetime = yield* Scope.make()
   const standing = new Standing(consumer, scope, lifetime)
-  const nobody = consumer.authenticators.map(({ identity }) => ({
-    service: identity.key,
-    identity: { _tag: "Anonymous" } as const
-  }))
-  const everybody = [...nobody, ...[actors].flat() as ReadonlyArray<Acting>]
-  standing.context = Context.merge(standing.context, contextOf(everybody, scope))
+  standing.context = Context.merge(standing.context, contextOf(actors, scope))
   const { name: _name, ...given } = sample
   const facts: Permission.Facts = place.name === "connect"
     ? { phase: "connection" }
