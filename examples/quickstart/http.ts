@@ -1,7 +1,6 @@
 /**
  * The HTTP side of the demo: its page, and the tokens it connects with.
  */
-import { Pipeline } from "@effect-channels/core"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -9,6 +8,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { fileURLToPath } from "node:url"
+import { handshakes } from "../support/handshakes.ts"
 import { Tokens } from "./authentication.ts"
 import { Board } from "./contract.ts"
 
@@ -34,24 +34,4 @@ const login = HttpRouter.add(
   }).pipe(Effect.catchTag("UnknownUser", () => Effect.succeed(HttpServerResponse.empty({ status: 403 }))))
 )
 
-/**
- * Answers a GET as it would answer a handshake. A browser does not tell a page why its handshake was refused; the page
- * asks here.
- */
-const handshake = HttpRouter.use((router) =>
-  Effect.gen(function*() {
-    const pipeline = yield* Pipeline.make([Board])
-    yield* router.add("GET", "/ws/", ({ headers, url }) =>
-      pipeline.connect({ id: "trial", url, headers }).pipe(
-        Effect.flatMap((session) => session.abandon),
-        Effect.as(HttpServerResponse.empty({ status: 426, headers: { upgrade: "websocket" } })),
-        Effect.catchTag(
-          "HandshakeRefused",
-          ({ body, status }) =>
-            Effect.succeed(HttpServerResponse.text(body, { status, contentType: "application/json" }))
-        )
-      ))
-  })
-)
-
-export const routes = Layer.mergeAll(page, contract, login, handshake)
+export const routes = Layer.mergeAll(page, contract, login, handshakes([Board]))

@@ -1,67 +1,26 @@
-import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { existsSync } from "node:fs"
-import { type Browser, chromium, type Page } from "playwright-core"
+import { afterAll, assert, beforeAll, it } from "@effect/vitest"
+import type { Page } from "playwright-core"
+import { click, describePages, newest, watch } from "../../support/browser.ts"
 import { type Server, start } from "./support.ts"
 
-/** Never downloaded: a Chromium that is installed already. */
-const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium"
-const isInstalled = existsSync(executablePath)
-const isCI = !["", "0", "false"].includes(process.env["CI"] ?? "")
-const advice = `there is no ${executablePath}: apt-get install chromium, or say in CHROMIUM where it is`
-
-const isSkipped = !isInstalled && !isCI
-if (isSkipped) console.warn(`The page is not tested: ${advice}`)
-
-describe.skipIf(isSkipped)("the page", { timeout: 60_000 }, () => {
+describePages("the page", (browser) => {
   let server: Server
-  let browser: Browser
 
   beforeAll(async () => {
-    if (!isInstalled) throw new Error(advice)
     server = await start(new URL("../server.ts", import.meta.url))
-    browser = await chromium.launch({
-      executablePath,
-      args: [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync"
-      ]
-    })
   }, 60_000)
 
   afterAll(async () => {
-    await browser?.close()
     await server?.stop()
   })
 
-  /** Opens the page; it must not fail, nor ask anybody else for anything. */
   const withPage = async (use: (page: Page) => Promise<void>) => {
-    const page = await browser.newPage({ viewport: { width: 390, height: 844 } })
-    page.setDefaultTimeout(10_000)
-    const problems: Array<string> = []
-    page.on("pageerror", (error) => problems.push(String(error)))
-    page.on("request", (request) => {
-      const { host } = new URL(request.url())
-      if (host !== "" && host !== `localhost:${server.port}`) problems.push(request.url())
-    })
+    const page = await browser().newPage({ viewport: { width: 390, height: 844 } })
+    const problems = watch(page, `localhost:${server.port}`)
     await page.goto(`http://localhost:${server.port}/`)
     await use(page)
     assert.deepStrictEqual(problems, [])
     await page.close()
-  }
-
-  const click = (page: Page, name: string) => page.getByRole("button", { name, exact: true }).click()
-
-  /** The newest entry of the log, once its title begins so. */
-  const newest = async (page: Page, title: string) => {
-    const entry = page.locator("#log > article:first-child").filter({ has: page.getByRole("heading", { name: title }) })
-    await entry.waitFor()
-    return entry.innerText()
   }
 
   const connectAs = async (page: Page, user: string) => {
