@@ -124,6 +124,10 @@ export const decisions: Metric.Counter<number> = Observe.decisions
  * Makes a pipeline of consumers with their handlers, which decides its connections anew on `Authority.invalidate` as long as
  * the scope is open. Fails when two of them can have the same path.
  *
+ * Whether somebody looks at decisions is asked once, when the layer of a consumer's handlers is built: where the minimum log
+ * level is `Debug` then, each decision is logged with its whole expression; where a tracer is there, each handshake and message
+ * has a span that carries it, and that the spans of its handler are below.
+ *
  * @category constructors
  * @since 0.1.0
  */

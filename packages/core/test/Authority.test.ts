@@ -27,6 +27,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { open, serve, settle, soon, withLogs } from "./support/connection.ts"
@@ -460,6 +461,43 @@ describe("Authority", () => {
         assert.strictEqual((yield* Fiber.join(taking)).data, 7)
         assert.deepStrictEqual(loaded, [7, 7])
       }).pipe(Effect.provide(DeskLive)))
+
+    it.effect("that is being refused is decided from the beginning, too", () =>
+      Effect.gen(function*() {
+        // The error takes its time to be encoded.
+        const encoding = yield* Latch.make()
+        class Slow extends Schema.TaggedError<Slow>()("Slow", {
+          why: Schema.String.pipe(Schema.decodeTo(
+            Schema.String,
+            SchemaTransformation.transformEffect({
+              decode: Effect.succeed,
+              encode: (why) => Effect.as(encoding.await, why)
+            })
+          ))
+        }, { httpApiStatus: 418 }) {}
+        let isBroken = true
+        const brittle = Permission.action("brittle", () => isBroken ? Effect.fail(new Slow({ why: "tea" })) : true)
+        const Tea = Consumer.make("tea", { path: "/ws/" }).pipe(
+          Consumer.permit(brittle),
+          Consumer.add(Action.make("pour"))
+        )
+        const live = Consumer.handlers(Tea).pipe(
+          Handlers.handle("pour", () => Effect.void),
+          Handlers.toLayer,
+          Layer.provideMerge(Authority.layerMemory)
+        )
+        yield* Effect.gen(function*() {
+          const client = yield* Testing.connect(Tea)
+          yield* client.send({ action: "nothing", request_id: 1 })
+          yield* settle
+          isBroken = false
+          yield* Authority.invalidate(Authority.everyone)
+          yield* encoding.open
+          assert.strictEqual(((yield* client.receive) as Reply.Reply).status, 405)
+          isBroken = true
+          assert.strictEqual((yield* client.ask("pour")).status, 418)
+        }).pipe(Effect.provide(live))
+      }))
 
     it.effect("is counted once by a throttle, however often it is decided", () => {
       const limit = Throttle.perConnection("posts", { limit: 2, window: "1 minute" })

@@ -223,6 +223,23 @@ describe("spans", () => {
       assert.include(String(own[1]!.attributes["effect_channels.permission"]), "isAdmin (connection): Allow, ")
     }))
 
+  it.effect("end with the connection, whatever still runs", () =>
+    Effect.gen(function*() {
+      const { seen, tracer } = makeTracer()
+      yield* Effect.provide(
+        Effect.gen(function*() {
+          const bob = yield* Testing.connect(Notes, { as: Testing.as(CurrentUser, { name: "bob" }), id: "1" })
+          yield* bob.send({ action: "edit", route: "notes/bob/" })
+          yield* settle
+          assert.deepStrictEqual(seen().map(({ ended }) => ended), [true, false])
+          yield* bob.close()
+          yield* settle
+          assert.deepStrictEqual(seen().map(({ ended }) => ended), [true, true])
+        }),
+        Layer.provide(handlers, Layer.succeed(Tracer.Tracer, tracer))
+      ).pipe(Effect.scoped)
+    }))
+
   it.effect("are not made where none is", () =>
     Effect.gen(function*() {
       const pipeline = yield* serve([Notes], handlers)

@@ -113,7 +113,9 @@ export class Connection {
   #end(exit: Exit.Exit<Closed>): Effect.Effect<void> {
     this.#isClosed = true
     this.#idle()
-    const fibers: Array<Fiber.Fiber<unknown, unknown>> = Array.from(this.#running ?? [], ({ fiber }) => fiber)
+    const running = Array.from(this.#running ?? [])
+    for (const { exchange, isAnswered } of running) if (!isAnswered) this.#record(exchange)
+    const fibers: Array<Fiber.Fiber<unknown, unknown>> = running.map(({ fiber }) => fiber)
     if (this.#watch !== undefined) fibers.push(this.#watch)
     if (this.#changing !== undefined) fibers.push(this.#changing)
     this.#registry?.remove(this)
@@ -296,7 +298,7 @@ export class Connection {
   }
 
   #answer(exchange: Exchange, reply: string): void {
-    if (exchange.recorder !== undefined) this.#record(exchange, exchange.recorder)
+    this.#record(exchange)
     this.#send(reply)
     this.#answered()
   }
@@ -370,14 +372,14 @@ export class Connection {
   #giveUp(running: Running, failure: Reply.Failure): void {
     const { exchange } = running
     running.isAnswered = true
-    if (exchange.recorder !== undefined) this.#record(exchange, exchange.recorder)
+    this.#record(exchange)
     this.#send(this.refuse(exchange.envelope, failure))
     running.fiber.interruptUnsafe()
   }
 
   /** Writes down what was decided over a message. */
-  #record({ envelope }: Exchange, recorder: Recorder): void {
-    const log = recorder.end(this.standing.scope.id, envelope)
+  #record({ envelope, recorder }: Exchange): void {
+    const log = recorder?.end(this.standing.scope.id, envelope)
     if (log !== undefined) this.#fork(log)
   }
 

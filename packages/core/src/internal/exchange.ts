@@ -75,6 +75,7 @@ export class Exchange {
   /** What a parameter's schema died of. */
   readonly #broken: Cause.Cause<never> | undefined
   #stage: Stage = Stage.Envelope
+  #isRunning = false
   /** What it is decided by counts as long as this is the epoch of its connection. */
   #epoch = 0
   /** The permissions of the stage, and which of them is next. */
@@ -133,9 +134,9 @@ export class Exchange {
     return this.#epoch !== this.#context.standing.epoch
   }
 
-  /** Whether the handler has been called, and the reply has not been given. */
+  /** Whether the handler has been called. */
   get isRunning(): boolean {
-    return this.#stage === Stage.Handler || this.#stage === Stage.Success || this.#stage === Stage.Failure
+    return this.#isRunning
   }
 
   /** Decides anew all that let the handler run: `Allow`, or the first decision that is not. */
@@ -209,6 +210,7 @@ export class Exchange {
         // Nothing is left that could still decide them.
         if (this.#residuals !== undefined) return this.#deny(Decision.undecided)
         if (this.#decidedIn !== undefined) this.#count("Allow", "", this.#decidedIn)
+        this.#isRunning = true
         return attempt(this.endpoint!.run, this.#request)
       case Stage.Success: {
         const { encodeSuccess } = this.endpoint!
