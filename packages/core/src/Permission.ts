@@ -576,8 +576,13 @@ export const printExplanation = (self: Explanation, indent = ""): string => {
 
 const reasonOf = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.squash(cause)
-  if (Predicate.hasProperty(error, "_tag") && typeof error._tag === "string") return error._tag
-  return error instanceof Error ? `${error.name}: ${error.message}` : typeof error
+  try {
+    if (Predicate.hasProperty(error, "_tag") && typeof error._tag === "string") return error._tag
+    return error instanceof Error ? `${error.name}: ${error.message}` : typeof error
+  } catch {
+    // A getter of the application.
+    return typeof error
+  }
 }
 
 /**

@@ -89,9 +89,14 @@ const formatRefusal = (error: ChannelError.ChannelError): ReadonlyArray<ReplyErr
 }
 
 const stringOf = (value: unknown, key: string): string | undefined => {
-  if (typeof value !== "object" || value === null || !(key in value)) return undefined
-  const found: unknown = Reflect.get(value, key)
-  return typeof found === "string" && found !== "" ? found : undefined
+  if (typeof value !== "object" || value === null) return undefined
+  try {
+    const found: unknown = Reflect.get(value, key)
+    return typeof found === "string" && found !== "" ? found : undefined
+  } catch {
+    // A getter of the application.
+    return undefined
+  }
 }
 
 /**

@@ -57,6 +57,8 @@ interface Change {
   readonly effect: Effect.Effect<void, unknown>
   /** Whether it decides by the facts as they are when it begins. */
   readonly isRedecision: boolean
+  /** Whether the client asked for it: then it lets the others by. */
+  readonly isRenewal: boolean
 }
 
 /** The messages of one connection. */
@@ -73,6 +75,8 @@ export class Connection {
   /** Not there unless something happens to its authority. */
   #changes: Array<Change> | undefined
   #changing: Fiber.Fiber<void, unknown> | undefined
+  /** When the first of the news came that it has not been decided by yet. */
+  #outdatedSince: number | undefined
   #watch: Fiber.Fiber<void> | undefined
   #wakesAt = Infinity
   #inFlight = 0
@@ -132,7 +136,10 @@ export class Connection {
     return Effect.suspend(() => {
       this.#isClosed = true
       this.#registry?.remove(this)
-      return Scope.close(this.standing.lifetime, Exit.void)
+      return Effect.andThen(
+        this.#changing === undefined ? Effect.void : Fiber.interrupt(this.#changing),
+        Scope.close(this.standing.lifetime, Exit.void)
+      )
     })
   }
 
@@ -154,6 +161,8 @@ export class Connection {
   close(code: number, reason: string): void {
     this.#closing = { code, reason }
     this.#transport?.close(code, reason)
+    // Their replies would come after the close frame.
+    for (const running of Array.from(this.#running ?? [])) this.#drop(running)
   }
 
   /** Writes the reply of a failure, and logs what broke. */
@@ -256,8 +265,11 @@ export class Connection {
     while (reply === undefined) {
       const fiber = this.#fork(exchange.waitsFor!, exchange.recorder)
       const exit = fiber.pollUnsafe()
-      // While the connection is decided anew it does not go on either with what was there at once.
-      if (exit === undefined || this.#changes !== undefined) return this.#wait(lane, exchange, fiber, running)
+      // While the connection is decided anew it does not go on either with what was there at once; nor where it has had itself
+      // ended.
+      if (exit === undefined || this.#changes !== undefined || this.#closing !== undefined || running?.isAnswered === true) {
+        return this.#wait(lane, exchange, fiber, running)
+      }
       reply = this.#advance(exchange, exit)
     }
     if (running !== undefined) this.#running?.delete(running)
@@ -276,11 +288,12 @@ export class Connection {
       running.fiber = fiber
     }
     const waiting = running
-    fiber.addObserver((exit) => this.#resume(waiting, exit))
     // It has had its own connection decided anew, before it was seen to run.
-    if (exchange.isOutdated && exchange.isRunning && this.#changes === undefined) {
-      this.#change({ isRedecision: false, effect: this.#inTime(this.#review) })
+    if (running.isAnswered || this.#closing !== undefined) this.#drop(running)
+    else if (exchange.isOutdated && exchange.isRunning) {
+      this.#change({ isRenewal: false, isRedecision: false, effect: this.#inTime(Effect.suspend(() => this.#review)) })
     }
+    fiber.addObserver((exit) => this.#resume(waiting, exit))
   }
 
   #resume(running: Running, exit: Exit.Exit<unknown, unknown>): void {
@@ -374,6 +387,13 @@ export class Connection {
     running.isAnswered = true
     this.#record(exchange)
     this.#send(this.refuse(exchange.envelope, failure))
+    this.#drop(running)
+  }
+
+  /** Ends what nobody waits for any more. */
+  #drop(running: Running): void {
+    if (!running.isAnswered) this.#record(running.exchange)
+    running.isAnswered = true
     running.fiber.interruptUnsafe()
   }
 
@@ -393,7 +413,11 @@ export class Connection {
   /** Its credentials may have expired. */
   expire(): void {
     // Whoever is just renewing them is given the time.
-    if (this.#changes !== undefined || this.#now() < this.expiresAt) return
+    if (this.#changes === undefined) this.#endExpired()
+  }
+
+  #endExpired(): void {
+    if (this.#now() < this.expiresAt) return
     this.#terminate(
       4401,
       Reply.refused(new ChannelError.InvalidCredentials({ message: "The credentials have expired" }))
@@ -404,32 +428,50 @@ export class Connection {
   invalidate(): void {
     if (this.#isClosed || this.#closing !== undefined) return
     this.standing.forget()
+    this.#outdatedSince ??= this.#now()
     // One that has not begun yet will see the facts as they are then.
     if (this.#changes?.slice(1).some(({ isRedecision }) => isRedecision) === true) return
-    this.#change({ isRedecision: true, effect: this.#redecide(this.standing.refresh(undefined)) })
+    this.#change({ isRenewal: false, isRedecision: true, effect: this.#redecide(this.standing.refresh(undefined)) })
   }
 
   /** Decides the connection, and what runs on it. */
   #redecide(decided: Effect.Effect<void, unknown>): Effect.Effect<void, unknown> {
-    return this.#inTime(Effect.gen({ self: this }, function*() {
-      yield* decided
-      this.#registry?.changed(this)
-      yield* this.#review
-    }))
+    return Effect.suspend(() => {
+      // However often the facts have changed since: the first news counts.
+      const late = this.#outdatedSince === undefined ? 0 : this.#now() - this.#outdatedSince
+      return this.#inTime(
+        Effect.gen({ self: this }, function*() {
+          yield* decided
+          this.#registry?.changed(this)
+          yield* this.#review
+        }),
+        Math.max(0, this.consumer.redecisionTimeout - late)
+      )
+    })
   }
 
-  #inTime<A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> {
+  #inTime<A>(effect: Effect.Effect<A, unknown>, duration = this.consumer.redecisionTimeout): Effect.Effect<A, unknown> {
     const message = "The permissions could not be decided in time"
     return Effect.timeoutOrElse(effect, {
-      duration: this.consumer.redecisionTimeout,
+      duration,
       orElse: () => Effect.fail(new ChannelError.Unavailable({ message }))
     })
+  }
+
+  /** What a cause stands for; what cannot be said in time is a defect. */
+  #failure(cause: Cause.Cause<unknown>): Effect.Effect<Reply.Failure> {
+    const found = failureOf(cause)
+    if (!Effect.isEffect(found)) return Effect.succeed(found)
+    return Effect.catchCause(this.#inTime(found as Effect.Effect<Reply.Failure>), (broken) =>
+      Effect.succeed(Reply.defect(Cause.combine(cause, broken))))
   }
 
   /** Ends what runs and would not be let in any more. */
   get #review(): Effect.Effect<void> {
     const { context } = this.standing
-    const running = Array.from(this.#running ?? []).filter(({ exchange }) => exchange.isRunning)
+    const running = Array.from(this.#running ?? []).filter(({ exchange, isAnswered }) =>
+      exchange.isRunning && exchange.isOutdated && !isAnswered
+    )
     return Effect.forEach(
       running,
       (one) =>
@@ -437,7 +479,7 @@ export class Connection {
         Effect.flatMap(Effect.provideContext(one.exchange.review() as Effect.Effect<Verdict>, context), (decision) => {
           if (decision._tag === "Allow" || one.isAnswered) return Effect.void
           if (decision._tag === "Failed") {
-            return Effect.map(failure(decision.cause), (found) => this.#giveUp(one, found))
+            return Effect.map(this.#failure(decision.cause), (found) => this.#giveUp(one, found))
           }
           const { message } = deniedBy(decision.denial)
           return Effect.sync(() => this.#giveUp(one, Reply.refused(new ChannelError.PermissionLost({ message }))))
@@ -450,6 +492,7 @@ export class Connection {
   #renew(exchange: Exchange): void {
     const reply = (failure: Reply.Failure) => this.#answer(exchange, this.refuse(exchange.envelope, failure))
     this.#change({
+      isRenewal: true,
       isRedecision: false,
       effect: Effect.gen({ self: this }, function*() {
         const request = Renewal.read(exchange.envelope as Envelope.Envelope, this.consumer.renewables)
@@ -458,13 +501,16 @@ export class Connection {
         const joining = this.#registry?.join()
         const renewing = this.#inTime(this.standing.renew(request.authenticator, request.token))
         const renewed = yield* Effect.exit(
-          Effect.ensuring(renewing, Effect.sync(() => joining === undefined || this.#registry?.joined(joining)))
+          Effect.ensuring(renewing, Effect.sync(() => {
+            // From here on it is found by who is behind it now.
+            this.#registry?.changed(this)
+            if (joining !== undefined) this.#registry?.joined(joining)
+          }))
         )
-        if (renewed._tag === "Failure") return reply(yield* failure(renewed.cause))
-        this.standing.forget()
+        if (renewed._tag === "Failure") return reply(yield* this.#failure(renewed.cause))
         const isOutdated = joining?.missed.some((target) => this.standing.isMeant(target)) === true
         yield* this.#redecide(isOutdated ? this.standing.refresh(undefined) : this.standing.connect(undefined)).pipe(
-          Effect.tapCause((cause) => Effect.map(failure(cause), reply))
+          Effect.tapCause((cause) => Effect.map(this.#failure(cause), reply))
         )
         this.#answer(exchange, Renewal.reply(exchange.envelope, this.standing.expiresAt))
       })
@@ -474,12 +520,14 @@ export class Connection {
   /** Puts a change in line. While there is one, no message goes on. */
   #change(change: Change): void {
     if (this.#changes !== undefined) {
-      this.#changes.push(change)
+      if (change.isRenewal) this.#changes.push(change)
+      else this.#changes.splice(1, 0, change)
       return
     }
     this.#changes = [change]
     const fiber = this.#fork(this.#makeChanges)
-    this.#changing = fiber.pollUnsafe() === undefined ? fiber : undefined
+    // One that is over already may have begun the next.
+    if (fiber.pollUnsafe() === undefined) this.#changing = fiber
   }
 
   get #makeChanges(): Effect.Effect<void> {
@@ -488,10 +536,11 @@ export class Connection {
       while (changes.length > 0 && this.#closing === undefined) {
         yield* changes[0]!.effect
         changes.shift()
+        this.#endExpired()
       }
     }).pipe(
       Effect.catchCause((cause) =>
-        Effect.flatMap(failure(cause), (failure) => {
+        Effect.flatMap(this.#failure(cause), (failure) => {
           this.#terminate(closeCode(failure), failure)
           return failure._tag === "Defect"
             ? Effect.logError(`A connection of "${this.consumer.consumer.name}" could not be decided anew`, cause)
@@ -506,6 +555,7 @@ export class Connection {
   #changed(): void {
     this.#changes = undefined
     this.#changing = undefined
+    this.#outdatedSince = undefined
     this.expire()
     for (const running of Array.from(this.#running ?? [])) {
       const { exit } = running
@@ -530,8 +580,3 @@ export class Connection {
 }
 
 type Verdict = Exclude<Decision.Decision, { readonly _tag: "Pending" }>
-
-const failure = (cause: Cause.Cause<unknown>): Effect.Effect<Reply.Failure> => {
-  const found = failureOf(cause)
-  return Effect.isEffect(found) ? found as Effect.Effect<Reply.Failure> : Effect.succeed(found)
-}

@@ -193,6 +193,8 @@ export class Standing {
 
   #set(key: compile.Authenticator["identity"], found: Authentication.Identity<unknown>): void {
     this.context = Context.add(this.context, key, found) as Context.Context<never>
+    // Also what was decided since the facts have changed, but by who it was before.
+    this.forget()
   }
 
   /** Decides the permission to connect. Fails with why it is refused. */
