@@ -191,7 +191,7 @@ describe("a bad token", () => {
     [
       "sent twice",
       async () => `${await sign({})}&token=x`,
-      "The credentials (query parameter \"token\") stand there more than once"
+      "The credentials (query parameter \"token\") appear more than once"
     ]
   ])("%s: refused with 401", async (_, make, detail) => {
     const { reply, status } = await refusal(server, `/ws/?token=${await make()}`)

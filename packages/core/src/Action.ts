@@ -124,7 +124,7 @@ type Reserved = {
 
 /** Names that an application may give. */
 type Unreserved<Name extends string> = Name extends `$${string}` ? "names that begin with \"$\" are the protocol's own"
-  : unknown
+  : Name
 
 const proto = Value.prototype<Any>(TypeId, (self) => ({
   _id: "Action",
@@ -179,7 +179,7 @@ export const make = <
   Fields extends Schema.Constraint | (Schema.Struct.Fields & Reserved) = Schema.Void,
   Success extends Schema.Constraint = Schema.Void,
   Error extends Schema.Constraint = Schema.Never
->(name: Name & Unreserved<Name>, options?: {
+>(name: Unreserved<Name>, options?: {
   readonly payload?: Payload | undefined
   readonly fields?: Fields | undefined
   readonly success?: Success | undefined

@@ -85,15 +85,16 @@ export type AuthenticationError = ChannelError.InvalidCredentials | ChannelError
  *
  * - `authenticate` turns a handshake into an identity: it is called before the upgrade.
  * - `renew` turns a token into one that a client sends later with the reserved action `$authenticate`
- *   (`{ "action": "$authenticate", "data": { "token": "…" } }`). Without it, or where the identity service has no `key`, there
- *   is no such action.
- * - `refresh` finds out anew who somebody is, when the authority of a connection has been invalidated: the same user with
- *   other roles, or nobody any more (`InvalidCredentials` closes the connection with 4401). Without it the identity stays.
+ *   (`{ "action": "$authenticate", "data": { "token": "…" } }`; where a consumer has several identities that can be renewed, the
+ *   data names the key of one: `"identity": "app/CurrentUser"`). Without it, or where the identity service has no `key`, there
+ *   is no such action. It is no action of the consumer: no permission guards it, `Settings.renewalsPerMinute` limits it.
+ * - `refresh` finds out anew who somebody is, when the authority of a connection has been invalidated: the same user, maybe with
+ *   other roles. When it fails with `InvalidCredentials`, the connection is closed with 4401. Without it the identity stays.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Scheme<A, out R = never> {
+export interface Scheme<out A, out R = never> {
   readonly authenticate: (
     scope: ConnectionScope["Service"]
   ) => Effect.Effect<Identity<A>, AuthenticationError, R>
@@ -103,12 +104,11 @@ export interface Scheme<A, out R = never> {
       scope: ConnectionScope["Service"]
     ) => Effect.Effect<Identity<A>, AuthenticationError, R>)
     | undefined
-  readonly refresh?:
-    | ((
-      identity: Authenticated<A>,
-      scope: ConnectionScope["Service"]
-    ) => Effect.Effect<Identity<A>, AuthenticationError, R>)
-    | undefined
+  // A method: a scheme of some users is one of all that these are as well.
+  refresh?(
+    identity: Authenticated<A>,
+    scope: ConnectionScope["Service"]
+  ): Effect.Effect<Authenticated<A>, AuthenticationError, R>
 }
 
 /**
@@ -301,25 +301,26 @@ export const Service = <Self, A>(): {
       Layer.effect(
         authenticator,
         Effect.map(Effect.context<Exclude<R, ConnectionScope | Scope.Scope>>(), (context) => {
-          const { authenticate, refresh, renew } = typeof scheme === "function" ? { authenticate: scheme } : scheme
+          const found: Scheme<A, R> = typeof scheme === "function" ? { authenticate: scheme } : scheme
+          const { renew } = found
           // What it acquires belongs to the connection, not to the layer.
           const services = Context.omit(Scope.Scope)(context as Context.Context<Scope.Scope>)
-          const run = (
-            scope: ConnectionScope["Service"],
-            effect: () => Effect.Effect<Identity<A>, AuthenticationError, R>
-          ) =>
+          const run = <I>(scope: ConnectionScope["Service"], effect: () => Effect.Effect<I, AuthenticationError, R>) =>
             Effect.suspend(effect).pipe(
               Effect.provideService(ConnectionScope, scope),
               Effect.provideContext(services)
-            ) as Effect.Effect<Identity<A>, AuthenticationError, Scope.Scope>
+            ) as Effect.Effect<I, AuthenticationError, Scope.Scope>
           return {
             [AuthenticatorTypeId]: AuthenticatorTypeId,
             identity,
             keyOf: options?.key,
-            authenticate: (scope) => run(scope, () => authenticate(scope)),
+            authenticate: (scope) => run(scope, () => found.authenticate(scope)),
             renew: renew === undefined ? undefined : (token, scope) => run(scope, () => renew(token, scope)),
-            refresh: refresh === undefined ? undefined : (identity, scope) => run(scope, () => refresh(identity, scope))
-          }
+            ...found.refresh === undefined ? {} : {
+              refresh: (identity: Authenticated<A>, scope: ConnectionScope["Service"]) =>
+                run(scope, () => found.refresh!(identity, scope))
+            }
+          } satisfies AuthenticatorService<Self, A>
         })
       )
   }) as never

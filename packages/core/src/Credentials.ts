@@ -45,6 +45,12 @@ const malformed = (name: string, problem: string): Presented =>
 const token = (name: string, value: string): Presented =>
   value === "" ? malformed(name, "are empty") : Result.succeed(Redacted.make(value))
 
+/** What is a token of HTTP (RFC 9110, 5.6.2): nothing else could ever be found. */
+const named = (what: string, name: string): string => {
+  if (/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)) return name
+  throw new TypeError(`Credentials.${what}: ${JSON.stringify(name)} is no name: use letters, digits, ".", "-" and "_"`)
+}
+
 /**
  * The `Authorization` header with the scheme `Bearer` (RFC 6750, 2.1). A header with another scheme is none of it.
  *
@@ -68,7 +74,7 @@ export const bearer: Source = {
  * @since 0.1.0
  */
 export const header = (name: string): Source => ({
-  name: `header "${name}"`,
+  name: `header "${named("header", name)}"`,
   read: ({ headers }) => {
     const key = name.toLowerCase()
     // An adapter may give an ordinary object, which has properties that nobody sent.
@@ -87,7 +93,7 @@ export const header = (name: string): Source => ({
  * @since 0.1.0
  */
 export const cookie = (name: string): Source => ({
-  name: `cookie "${name}"`,
+  name: `cookie "${named("cookie", name)}"`,
   read: ({ cookies }) => {
     const value = cookies[name]
     return value === undefined || value === "" ? none : token(`cookie "${name}"`, value)
@@ -114,11 +120,11 @@ export const cookie = (name: string): Source => ({
  * @since 0.1.0
  */
 export const subprotocol = (prefix = "bearer."): Source => ({
-  name: `subprotocol "${prefix}"`,
+  name: `subprotocol "${named("subprotocol", prefix)}"`,
   read: ({ subprotocols }) => {
     const entries = subprotocols.filter((entry) => entry.startsWith(prefix))
     if (entries.length === 0) return none
-    if (entries.length > 1) return malformed(`subprotocol "${prefix}"`, "stand there more than once")
+    if (entries.length > 1) return malformed(`subprotocol "${prefix}"`, "appear more than once")
     try {
       return token(`subprotocol "${prefix}"`, decodeURIComponent(entries[0]!.slice(prefix.length)))
     } catch {
@@ -149,7 +155,7 @@ export const query = (name: string): Source => ({
   read: ({ query }) => {
     const value = query[name]
     if (value === undefined) return none
-    if (typeof value !== "string") return malformed(`query parameter "${name}"`, "stand there more than once")
+    if (typeof value !== "string") return malformed(`query parameter "${name}"`, "appear more than once")
     return token(`query parameter "${name}"`, value)
   }
 })

@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -28,6 +29,8 @@ import * as Path from "./internal/path.ts"
 import { type Joining, Registry } from "./internal/registry.ts"
 import { Standing } from "./internal/standing.ts"
 import * as Reply from "./Reply.ts"
+import * as Settings from "./Settings.ts"
+import * as Throttle from "./Throttle.ts"
 import type * as Transport from "./Transport.ts"
 
 /**
@@ -141,7 +144,10 @@ export const make = Effect.fnUntraced(function*<const Consumers extends Readonly
       other.name === consumer.name || Path.isAmbiguous(other.path.split("/"), consumer.path.split("/"))
     )
     if (other !== undefined) return yield* clash(consumer, other)
-    router.add(consumer.path, yield* Handlers.Live(consumer.name as Consumers[number]["name"]))
+    const compiled = yield* Handlers.Live(consumer.name as Consumers[number]["name"])
+    const problems = misplaced(yield* Effect.context<never>(), compiled.context)
+    if (problems.length > 0) return yield* new Handlers.DefinitionError({ consumer: consumer.name, problems })
+    router.add(consumer.path, compiled)
   }
   const registry = new Registry(yield* Effect.context<never>())
   const authority = yield* Authority.Authority
@@ -152,6 +158,24 @@ export const make = Effect.fnUntraced(function*<const Consumers extends Readonly
     connect: (handshake) => connect(router, registry, handshake, limits)
   }
 })
+
+/** References that the server has and the handlers do not: they would be silently without effect. */
+const misplaced = (server: Context.Context<never>, handlers: Context.Context<never>): ReadonlyArray<string> => {
+  const problems: Array<string> = []
+  const outermost = "provide it outermost, to what serves and to the handlers"
+  if (Context.get(server, Authority.Authority) !== Context.get(handlers, Authority.Authority)) {
+    problems.push(`its handlers have another Authority than the server, which would not hear from them: ${outermost}`)
+  }
+  const settings = Context.getOrUndefined(server, Settings.Settings)
+  if (settings !== undefined && settings !== Context.get(handlers, Settings.Settings)) {
+    problems.push(`the server has Settings that its handlers do not have, by which they are decided: ${outermost}`)
+  }
+  const store = Context.getOrUndefined(server, Throttle.Store)
+  if (store !== undefined && store !== Context.get(handlers, Throttle.Store)) {
+    problems.push(`the server has a Throttle.Store that its handlers do not have, which count with it: ${outermost}`)
+  }
+  return problems
+}
 
 const clash = (a: Consumer.Any, b: Consumer.Any) =>
   new Handlers.DefinitionError({
@@ -215,7 +239,7 @@ const identify = Effect.fnUntraced(function*(standing: Standing, joining: Joinin
     Effect.ensuring(Effect.suspend(() =>
       recorder === undefined
         ? Effect.void
-        : Effect.provideContext(recorder.end(scope.id) ?? Effect.void, consumer.context)
+        : Effect.provideContext(recorder.end(scope.id) ?? Effect.void, standing.context)
     ))
   )
 })

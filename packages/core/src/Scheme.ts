@@ -61,19 +61,24 @@ export const token = <A, R = never, R2 = never>(options: {
     | ((
       identity: Authentication.Authenticated<A>,
       scope: ConnectionScope["Service"]
-    ) => Effect.Effect<Authentication.Identity<A>, Authentication.AuthenticationError, R2>)
+    ) => Effect.Effect<Authentication.Authenticated<A>, Authentication.AuthenticationError, R2>)
     | undefined
-}): Authentication.Scheme<A, R | R2> => ({
-  authenticate: (scope) => {
-    const presented = Credentials.read(options.from, scope)
-    if (Result.isFailure(presented)) return Effect.fail(presented.failure)
-    return presented.success === undefined
-      ? Effect.succeed(Authentication.anonymous)
-      : options.verify(presented.success, scope)
-  },
-  renew: options.verify,
-  refresh: options.refresh
-})
+}): Authentication.Scheme<A, R | R2> => {
+  if ([options.from].flat().length === 0) {
+    throw new TypeError("A scheme needs a source of credentials: everybody would be anonymous, whatever they present")
+  }
+  return {
+    authenticate: (scope) => {
+      const presented = Credentials.read(options.from, scope)
+      if (Result.isFailure(presented)) return Effect.fail(presented.failure)
+      return presented.success === undefined
+        ? Effect.succeed(Authentication.anonymous)
+        : options.verify(presented.success, scope)
+    },
+    renew: options.verify,
+    ...options.refresh === undefined ? {} : { refresh: options.refresh }
+  }
+}
 
 /**
  * A scheme by opaque session tokens, which a service of the application knows. A token that it does not know is status 401.
@@ -134,7 +139,8 @@ export const session = <A, R = never>(options: {
     verify,
     refresh: (identity) => {
       const token = tokens.get(identity)
-      return token === undefined ? Effect.succeed(identity) : verify(token)
+      // One that was not looked up here cannot be looked up again.
+      return token === undefined ? Effect.fail(new ChannelError.InvalidCredentials()) : verify(token)
     }
   })
 }
@@ -168,9 +174,12 @@ export const apiKey = <A>(options: {
   readonly from: Credentials.Source | ReadonlyArray<Credentials.Source>
   readonly keys: ReadonlyArray<{ readonly key: Redacted.Redacted; readonly user: A }>
 }): Authentication.Scheme<A> => {
-  if (options.keys.some(({ key }) => Redacted.value(key) === "")) {
+  const keys = options.keys.map(({ key }) => Redacted.value(key))
+  if (keys.length === 0) throw new TypeError("Scheme.apiKey: there is no key: nobody could be anybody")
+  if (keys.includes("")) {
     throw new TypeError("Scheme.apiKey: one of the keys is empty: give each of them some random characters")
   }
+  if (new Set(keys).size < keys.length) throw new TypeError("Scheme.apiKey: two users have the same key")
   let digests: ReadonlyArray<Uint8Array> | undefined
   return token({
     from: options.from,
@@ -221,26 +230,37 @@ const digest = (key: Redacted.Redacted): Effect.Effect<Uint8Array> =>
  * @category combinators
  * @since 0.1.0
  */
-export const firstOf = <A, R>(
-  ...schemes: ReadonlyArray<Authentication.Scheme<A, R>>
-): Authentication.Scheme<A, R> => {
+export const firstOf: {
+  <A, R>(...schemes: ReadonlyArray<Authentication.Scheme<A, R>>): Authentication.Scheme<A, R>
+  <A, const R extends ReadonlyArray<unknown>>(
+    ...schemes: { readonly [I in keyof R]: Authentication.Scheme<A, R[I]> }
+  ): Authentication.Scheme<A, R[number]>
+} = <A, R>(...schemes: ReadonlyArray<Authentication.Scheme<A, R>>): Authentication.Scheme<A, R> => {
+  if (schemes.length === 0) {
+    throw new TypeError("Scheme.firstOf: there is no scheme: everybody would be anonymous, whatever they present")
+  }
   /** The scheme behind each identity, which is the one to ask about it again, and what it called it. */
   const origins = new WeakMap<
     Authentication.Authenticated<A>,
     { readonly scheme: Authentication.Scheme<A, R>; readonly identity: Authentication.Authenticated<A> }
   >()
 
+  const of = (scheme: Authentication.Scheme<A, R>, identity: Authentication.Authenticated<A>) => {
+    // A copy: two schemes may give the same one.
+    const found = { ...identity }
+    origins.set(found, { scheme, identity })
+    return found
+  }
+
   const attempt = Effect.fnUntraced(function*(
-    attempts: ReadonlyArray<
-      readonly [
-        Authentication.Scheme<A, R>,
-        () => Effect.Effect<Authentication.Identity<A>, Authentication.AuthenticationError, R>
-      ]
-    >
+    schemes: ReadonlyArray<Authentication.Scheme<A, R>>,
+    ask: (
+      scheme: Authentication.Scheme<A, R>
+    ) => Effect.Effect<Authentication.Identity<A>, Authentication.AuthenticationError, R>
   ): Effect.fn.Return<Authentication.Identity<A>, Authentication.AuthenticationError, R> {
     let refused: Authentication.AuthenticationError | undefined
-    for (const [scheme, ask] of attempts) {
-      const result = yield* Effect.result(Effect.suspend(ask))
+    for (const scheme of schemes) {
+      const result = yield* Effect.result(Effect.suspend(() => ask(scheme)))
       if (Result.isFailure(result)) {
         // It cannot be said who it is: to go on might end with somebody else.
         if (result.failure._tag === "Unavailable") return yield* result.failure
@@ -252,26 +272,20 @@ export const firstOf = <A, R>(
     return refused === undefined ? Authentication.anonymous : yield* refused
   })
 
-  const of = (scheme: Authentication.Scheme<A, R>, identity: Authentication.Authenticated<A>) => {
-    // A copy: two schemes may give the same one.
-    const found = { ...identity }
-    origins.set(found, { scheme, identity })
-    return found
-  }
-
-  const renewable = schemes.flatMap(({ renew }, i) => renew === undefined ? [] : [[schemes[i]!, renew] as const])
+  const renewable = schemes.filter(({ renew }) => renew !== undefined)
   return {
-    authenticate: (scope) => attempt(schemes.map((scheme) => [scheme, () => scheme.authenticate(scope)])),
-    renew: renewable.length === 0
-      ? undefined
-      : (token, scope) => attempt(renewable.map(([scheme, renew]) => [scheme, () => renew(token, scope)])),
+    authenticate: (scope) => attempt(schemes, (scheme) => scheme.authenticate(scope)),
+    renew: renewable.length === 0 ?
+      undefined :
+      (token, scope) => attempt(renewable, (scheme) => scheme.renew!(token, scope)),
     refresh: (identity, scope) => {
       const origin = origins.get(identity)
-      if (origin?.scheme.refresh === undefined) return Effect.succeed(identity)
-      return Effect.map(
-        origin.scheme.refresh(origin.identity, scope),
-        (found) => found._tag === "Authenticated" ? of(origin.scheme, found) : found
-      )
+      // One that is from none of them cannot be asked about.
+      if (origin === undefined) return Effect.fail(new ChannelError.InvalidCredentials())
+      const { scheme } = origin
+      return scheme.refresh === undefined
+        ? Effect.succeed(identity)
+        : Effect.map(scheme.refresh(origin.identity, scope), (found) => of(scheme, found))
     }
   }
 }

@@ -8,7 +8,7 @@
  * | `formatError` | `EXCEPTION_HANDLER` |
  * | `pageSize` | `PAGE_SIZE` |
  * | `maxPageSize` | `max_page_size` of a pagination class |
- * | `expiryGrace`, `redecisionTimeout` | none: the original decides once, and forgets |
+ * | `expiryGrace`, `redecisionTimeout`, `renewalsPerMinute` | none: the original decides once, and forgets |
  *
  * @since 0.1.0
  */
@@ -51,6 +51,11 @@ export interface Settings {
    * 1013, and may connect again. Default 10 seconds.
    */
   readonly redecisionTimeout: Duration.Input
+  /**
+   * How often a connection may send credentials with `$authenticate`, which no permission guards; more are answered with 429.
+   * Default 10.
+   */
+  readonly renewalsPerMinute: number
 }
 
 /**
@@ -77,7 +82,8 @@ export const Settings: Context.Reference<Settings> = Context.Reference<Settings>
     pageSize: 20,
     maxPageSize: 100,
     expiryGrace: 0,
-    redecisionTimeout: "10 seconds"
+    redecisionTimeout: "10 seconds",
+    renewalsPerMinute: 10
   })
 })
 
@@ -92,7 +98,8 @@ export type Requirements<R> = R extends Authentication.AnyService ? Authenticati
   : R
 
 /**
- * Sets some of the settings, for the handlers that the layer is provided to; what is left out stays as it was.
+ * Sets some of the settings, for the handlers that the layer is provided to; what is left out stays as it was. Provide it
+ * outermost, to all that a server is made of: one that has settings which its handlers do not have does not start.
  *
  * **Example** (Nobody is anonymous, unless a consumer says so)
  *

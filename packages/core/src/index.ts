@@ -211,7 +211,7 @@ export * as Scheme from "./Scheme.ts"
  * | `formatError` | `EXCEPTION_HANDLER` |
  * | `pageSize` | `PAGE_SIZE` |
  * | `maxPageSize` | `max_page_size` of a pagination class |
- * | `expiryGrace`, `redecisionTimeout` | none: the original decides once, and forgets |
+ * | `expiryGrace`, `redecisionTimeout`, `renewalsPerMinute` | none: the original decides once, and forgets |
  *
  * @since 0.1.0
  */

@@ -262,7 +262,7 @@ describe("Authentication", () => {
       return {
         authenticate: (scope) => say("authenticate", String(scope.query.token)),
         renew: (token, scope) => say(`renew ${scope.path}`, Redacted.value(token)),
-        refresh: (identity, scope) => say(`refresh ${scope.path}`, identity.user.name)
+        refresh: (identity, scope) => Effect.as(say(`refresh ${scope.path}`, identity.user.name), identity)
       }
     }
     const SessionsLive = Layer.succeed(Sessions, {
@@ -301,7 +301,7 @@ describe("Authentication", () => {
         const none = { keyOf: undefined, canRenew: false, canRefresh: false }
         assert.deepStrictEqual(yield* build(authenticate), none)
         assert.deepStrictEqual(yield* build({ authenticate }), none)
-        assert.deepStrictEqual(yield* build({ authenticate, renew: undefined, refresh: undefined }), none)
+        assert.deepStrictEqual(yield* build({ authenticate, renew: undefined }), none)
         assert.deepStrictEqual(yield* build({ authenticate, refresh }), { ...none, canRefresh: true })
         const token = Scheme.token({ from: Credentials.bearer, verify: authenticate })
         assert.deepStrictEqual(yield* build(token), { ...none, canRenew: true })

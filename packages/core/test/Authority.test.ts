@@ -7,10 +7,11 @@ import {
   Credentials,
   Handlers,
   Permission,
-  type Pipeline,
+  Pipeline,
   type Reply,
   Route,
   Scheme,
+  Settings,
   Throttle,
   Transport
 } from "@effect-channels/core"
@@ -386,8 +387,7 @@ describe("Authority", () => {
           const asking = yield* Effect.forkChild(client.ask("off"), { startImmediately: true })
           yield* TestClock.adjust("1 second")
           const first = yield* Fiber.join(asking)
-          // Who has to wait afterwards is interrupted.
-          assert.strictEqual(first.status, wait === Effect.void ? 200 : 403)
+          assert.deepStrictEqual([first.status, first.errors[0]?.code], [403, "permission_lost"])
           assert.strictEqual((yield* client.ask("off")).status, 403)
         }).pipe(Effect.scoped, Effect.provide(live(wait))))
     })
@@ -865,14 +865,34 @@ describe("Authority", () => {
           subscribe: () =>
             Effect.acquireRelease(Effect.sync(() => void listeners++), () => Effect.sync(() => void listeners--))
         }
-        yield* Effect.scoped(
-          Effect.gen(function*() {
-            yield* connect("alice")
-            assert.strictEqual(listeners, 1)
-          })
-        ).pipe(Effect.provideService(Authority.Authority, counting))
+        const Quiet = Consumer.make("quiet", { path: "/ws/" }).pipe(Consumer.add(Action.make("ping")))
+        const live = Consumer.handlers(Quiet).pipe(Handlers.handle("ping", () => Effect.void), Handlers.toLayer)
+        yield* serve([Quiet], live).pipe(
+          Effect.tap(() => Effect.sync(() => assert.strictEqual(listeners, 1))),
+          Effect.scoped,
+          Effect.provideService(Authority.Authority, counting)
+        )
         assert.strictEqual(listeners, 0)
-      }).pipe(Effect.provide(DeskLive)))
+      }))
+
+    it.effect("must be the same for what serves and for the handlers, and so must what else they share", () =>
+      Effect.gen(function*() {
+        const Quiet = Consumer.make("quiet", { path: "/ws/" }).pipe(Consumer.add(Action.make("ping")))
+        const live = Consumer.handlers(Quiet).pipe(Handlers.handle("ping", () => Effect.void), Handlers.toLayer)
+        const serving = Effect.scoped(Effect.asVoid(Pipeline.make([Quiet])))
+        const shared = [Authority.layerMemory, Settings.layer({ pageSize: 5 }), Throttle.layerMemory()]
+        const words = [/another Authority than the server/, /Settings that its handlers do not have/, /Throttle\.Store/]
+        for (const [i, layer] of shared.entries()) {
+          const beside = yield* Effect.flip(Effect.provide(serving, Layer.merge(live, layer)))
+          assert.strictEqual(beside._tag, "DefinitionError")
+          assert.match(beside.message, words[i]!)
+          yield* Effect.provide(serving, Layer.provideMerge(live, layer))
+        }
+        // One that nobody but the handlers has could not tell the server anything; settings may be theirs alone.
+        const own = yield* Effect.flip(Effect.provide(serving, Layer.provide(live, Authority.layerMemory)))
+        assert.match(own.message, words[0]!)
+        yield* Effect.provide(serving, Layer.provide(live, Settings.layer({ pageSize: 5 })))
+      }))
 
     it.effect("has targets that are plain data", () =>
       Effect.sync(() => {

@@ -153,7 +153,7 @@ describe("query", () => {
   })
 
   it("is malformed when it stands there twice, even if it is the same", () => {
-    const twice = { problem: "The credentials (query parameter \"token\") stand there more than once" }
+    const twice = { problem: "The credentials (query parameter \"token\") appear more than once" }
     assert.deepStrictEqual(read("/ws/?token=abc&token=abc"), twice)
     assert.deepStrictEqual(read("/ws/?token=good&x=1&token=evil"), twice)
     assert.deepStrictEqual(read("/ws/?token=&token=abc"), twice)
@@ -195,8 +195,8 @@ describe("subprotocol", () => {
 
   it("is malformed when it is empty, stands there twice, or has an escape that is not valid", () => {
     assert.deepStrictEqual(read("bearer."), problem("are empty"))
-    assert.deepStrictEqual(read("bearer.good, bearer.evil"), problem("stand there more than once"))
-    assert.deepStrictEqual(read("bearer., bearer.evil"), problem("stand there more than once"))
+    assert.deepStrictEqual(read("bearer.good, bearer.evil"), problem("appear more than once"))
+    assert.deepStrictEqual(read("bearer., bearer.evil"), problem("appear more than once"))
     for (const token of ["%", "%2", "%zz", "%FF", "%C3", "abc%"]) {
       assert.deepStrictEqual(read(`bearer.${token}`), problem("hold an escape that is not valid"), token)
     }
@@ -353,6 +353,16 @@ describe("read", () => {
   it("takes a source of the application", () => {
     const own: Credentials.Source = { name: "path", read: ({ path }) => Result.succeed(Redacted.make(path)) }
     assert.strictEqual(said(Credentials.read([Credentials.bearer, own], scopeOf({}, "/abc/?x"))), "/abc/")
+  })
+})
+
+describe("a source", () => {
+  it("cannot be one that nothing is ever found in", () => {
+    for (const make of [Credentials.header, Credentials.cookie, Credentials.subprotocol]) {
+      for (const name of ["", "a b", "a,b", "bearer ", "ä", "a\n"]) {
+        assert.throws(() => make(name), TypeError, "no name")
+      }
+    }
   })
 })
 

@@ -68,7 +68,9 @@ const verify = (token: string): Verified => {
 }
 
 /** A scheme by tokens in the query string; `before` comes before each verification. */
-const schemeOf = <R = never>(before: (token: string) => Effect.Effect<unknown, never, R> = () => Effect.void) =>
+const schemeOf = <R = never>(
+  before: (token: string) => Effect.Effect<unknown, Authentication.AuthenticationError, R> = () => Effect.void
+) =>
   Scheme.token({
     from: Credentials.query("token"),
     verify: (token) => Effect.andThen(before(Redacted.value(token)), verify(Redacted.value(token)))
@@ -80,6 +82,9 @@ const isAdmin = Permission.connection("isAdmin", CurrentUser.use(({ roles }) => 
   reason: "Not an admin"
 })
 const isUser = Permission.isAuthenticated(CurrentUser)
+
+/** No limit that a test would reach. */
+const often = Settings.layer({ renewalsPerMinute: 10_000 })
 
 interface Options {
   readonly connect?: Permission.Permission<unknown, unknown, CurrentUser> | undefined
@@ -416,6 +421,34 @@ describe("where identities cannot be renewed", () => {
         authentication: CurrentUser.layer(schemeOf().authenticate)
       })
       assert.strictEqual((yield* client.ask(renewal("alice"))).status, 403)
+    }))
+})
+
+describe("how often credentials are sent", () => {
+  it.effect("is limited on each connection, and they are not looked at beyond it", () =>
+    Effect.gen(function*() {
+      const verified: Array<string> = []
+      const authentication = CurrentUser.layer(schemeOf((token) =>
+        Effect.suspend(() => {
+          verified.push(token)
+          return Effect.fail(new ChannelError.InvalidCredentials())
+        })
+      ))
+      const { client } = yield* connect(undefined, { authentication })
+      const guess = (i: number) => client.ask(renewal(`guess ${i}`))
+      // What cannot be read is not counted.
+      for (let i = 0; i < 20; i++) yield* client.ask({ action: "$authenticate", data: {} })
+      for (let i = 0; i < 10; i++) assert.strictEqual((yield* guess(i)).status, 401)
+      const { errors, status } = yield* guess(10)
+      assert.strictEqual(status, 429)
+      assert.deepInclude(errors[0], { code: "throttled", retry_after: 6 })
+      assert.strictEqual(verified.length, 10)
+      yield* TestClock.adjust("6 seconds")
+      assert.strictEqual((yield* guess(11)).status, 401)
+      assert.strictEqual((yield* guess(12)).status, 429)
+      assert.strictEqual((yield* ask(client, "who")).data, "nobody")
+      const { client: other } = yield* connect(undefined, { authentication })
+      assert.strictEqual((yield* other.ask(renewal("guess"))).status, 401)
     }))
 })
 
@@ -1002,7 +1035,7 @@ describe("what a renewal acquires", () => {
   it.effect("does not grow with the renewals", () =>
     Effect.gen(function*() {
       const { authentication, held } = makeHolding()
-      const { client } = yield* connect("alice", { authentication })
+      const { client } = yield* connect("alice", { authentication, settings: often })
       let most = 0
       for (let i = 0; i < 1000; i++) {
         assert.strictEqual((yield* client.ask(renewal(`alice:${i}`))).status, 200)
@@ -1048,7 +1081,8 @@ describe("the expiry of credentials that were renewed", () => {
       const live = Consumer.handlers(Api).pipe(
         Handlers.handle("ping", () => Effect.void),
         Handlers.toLayer,
-        Layer.provide(CurrentUser.layer(schemeOf()))
+        Layer.provide(CurrentUser.layer(schemeOf())),
+        Layer.provide(often)
       )
       const compiled = yield* Effect.provide(Handlers.Live("api"), live)
       const registry = new Registry(yield* Effect.context<never>())
@@ -1107,7 +1141,8 @@ describe("the expiry of credentials that were renewed", () => {
       const live = Consumer.handlers(Api).pipe(
         Handlers.handle("ping", () => Effect.void),
         Handlers.toLayer,
-        Layer.provide(CurrentUser.layer(schemeOf()))
+        Layer.provide(CurrentUser.layer(schemeOf())),
+        Layer.provide(often)
       )
       const compiled = yield* Effect.provide(Handlers.Live("api"), live)
       const registry = new Registry(yield* Effect.context<never>())

@@ -200,6 +200,19 @@ describe("a connection in memory", () => {
     }).pipe(Effect.provide(live))
   })
 
+  it.effect("says so when nobody asks whom it acts as", () => {
+    const Plain = Consumer.make("plain", { path: "/ws/" }).pipe(Consumer.add(Action.make("ping")))
+    const live = Consumer.handlers(Plain).pipe(
+      Handlers.handle("ping", () => Effect.void),
+      Handlers.toLayer,
+      Layer.provide(CurrentUser.layer(() => Effect.succeed(Authentication.anonymous)))
+    )
+    return Effect.gen(function*() {
+      const exit = yield* Effect.exit(Testing.connect(Plain, { as: user("alice") }))
+      assert.include(messageOf(exit), "provide Testing.layerAuthentication")
+    }).pipe(Effect.provide(live))
+  })
+
   it.effect("ends with its scope", () =>
     Effect.gen(function*() {
       const client = yield* Effect.scoped(Testing.connect(Board, { params: { board: 1 } }))
@@ -259,7 +272,8 @@ describe("expectations", () => {
       yield* Testing.expectDenied(yield* Testing.decide(isAuthenticated), isAuthenticated)
       yield* Testing.expectDenied(yield* Testing.decide(isAuthenticated, { as: Testing.anonymous }))
       const admin = yield* Testing.decide(isAdmin)
-      assert.deepStrictEqual([admin.outcome, admin.check], ["Failed", "isAdmin"])
+      // There is nobody to ask about: that is no failure.
+      assert.deepStrictEqual([admin.outcome, admin.check], ["Deny", "isAdmin"])
       yield* Testing.PermissionLaws.check(isAdmin, { as: Testing.anonymous })
       const once = Throttle.perAddress("kit", { limit: 1, window: "1 minute" })
       for (let i = 0; i < 3; i++) yield* Testing.expectAllowed(yield* Testing.decide(once))

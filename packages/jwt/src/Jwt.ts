@@ -451,7 +451,7 @@ export const scheme = <
     | ((
       identity: Authentication.Authenticated<A>,
       scope: ConnectionScope["Service"]
-    ) => Effect.Effect<Authentication.Identity<A>, Authentication.AuthenticationError, R2>)
+    ) => Effect.Effect<Authentication.Authenticated<A>, Authentication.AuthenticationError, R2>)
     | undefined
 }): Authentication.Scheme<A, R | R2 | S["DecodingServices"]> => {
   const clockTolerance = Duration.toSeconds(options.clockTolerance ?? "5 seconds")

@@ -13,7 +13,7 @@ interface User {
 class CurrentUser extends Authentication.Service<CurrentUser, User>()("app/CurrentUser") {}
 declare const key: Jwt.Key
 declare const find: (id: string) => Effect.Effect<User, ChannelError.InvalidCredentials, "Users">
-declare const again: (user: User) => Effect.Effect<Authentication.Identity<User>, never, "Roles">
+declare const again: (user: User) => Effect.Effect<Authentication.Authenticated<User>, never, "Roles">
 const base = { from: Credentials.bearer, key, issuer: "issuer", audience: "audience" }
 
 describe("a scheme", () => {

@@ -37,6 +37,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { LazyArg } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type { Server } from "node:http"
 import * as Connections from "./internal/connections.ts"
 import * as UpgradeServer from "./UpgradeServer.ts"
@@ -117,7 +118,7 @@ export const serve = <const C extends Consumer.Any | ReadonlyArray<Consumer.Any>
     const pipeline = yield* Pipeline.make(listOf<NameOf<C>>(consumers), limits)
     const server = yield* UpgradeServer.UpgradeServer
     yield* Connections.serve(pipeline, server, {
-      origins: options.origins ?? [],
+      origins: options.origins === anyOrigin ? anyOrigin : originsOf(options),
       maxFrame: options.maxFrame ?? 64 * 1024,
       maxConnections: options.maxConnections ?? 20_000,
       compression: options.compression ?? false,
@@ -128,17 +129,46 @@ export const serve = <const C extends Consumer.Any | ReadonlyArray<Consumer.Any>
     })
   }))
 
-/** What is wrong with the options: every limit is a number, or a time, above nothing. */
+/** What is wrong with the options. */
 const problemsOf = (options: Options): ReadonlyArray<string> => {
-  const { handshakeTimeout, maxConnections, maxFrame, maxInFlight, maxUnsent, pingInterval, pongTimeout } = options
+  const {
+    drainTimeout,
+    handshakeTimeout,
+    maxConnections,
+    maxFrame,
+    maxInFlight,
+    maxUnsent,
+    pingInterval,
+    pongTimeout
+  } = options
   const numbers = Object.entries({ maxConnections, maxFrame, maxInFlight, maxUnsent })
     .filter(([, value]) => value !== undefined && !(value > 0))
   const times = Object.entries({ handshakeTimeout, pingInterval, pongTimeout })
-    .filter(([, value]) =>
-      value !== undefined && !Duration.isGreaterThan(Duration.fromInputUnsafe(value), Duration.zero)
+    .filter(([, value]) => value !== undefined && !(millis(value) > 0))
+  const drains = drainTimeout === undefined || millis(drainTimeout) >= 0
+    ? []
+    : [["drainTimeout", drainTimeout] as const]
+  return [
+    ...[...numbers, ...times].map(([name, value]) =>
+      `the option ${name} is ${shown(value)}: it must be greater than 0`
+    ),
+    ...drains.map(([name, value]) => `the option ${name} is ${shown(value)}: it must be a duration`),
+    ...originsOf(options).filter((origin) => !isOrigin(origin)).map((origin) =>
+      `the option origins has ${shown(origin)}, which is no origin: it looks like "https://app.example.com"`
     )
-  return [...numbers, ...times].map(([name, value]) => `the option ${name} is ${value}: it must be more than nothing`)
+  ]
 }
+
+const shown = (value: unknown): string => typeof value === "string" ? JSON.stringify(value) : String(value)
+
+const millis = (duration: Duration.Input): number =>
+  Option.match(Duration.fromInput(duration), { onNone: () => NaN, onSome: Duration.toMillis })
+
+const originsOf = ({ origins }: Options): ReadonlyArray<string> =>
+  origins === undefined || origins === anyOrigin ? [] : [origins].flat()
+
+/** As browsers say it: a scheme and a host, and no path, not even a slash. */
+const isOrigin = (text: string): boolean => text === "null" || /^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/.test(text)
 
 type NameOf<C extends Consumer.Any | ReadonlyArray<Consumer.Any>> = C extends ReadonlyArray<Consumer.Any>
   ? C[number]["name"]

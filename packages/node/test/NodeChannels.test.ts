@@ -160,6 +160,28 @@ describe("NodeChannels", () => {
       assert.strictEqual((yield* (yield* Client.open(port)).ask(echo)).data, "hi")
     }))
 
+  it.live("does not start with options that mean nothing", () =>
+    Effect.gen(function*() {
+      const wrong: ReadonlyArray<readonly [options: NodeChannels.Options, words: string]> = [
+        [{ maxFrame: 0 }, "the option maxFrame is 0: it must be greater than 0"],
+        [{ maxConnections: NaN }, "maxConnections is NaN"],
+        [{ pingInterval: "soon" as never }, "the option pingInterval is \"soon\": it must be greater than 0"],
+        [{ handshakeTimeout: 0 }, "handshakeTimeout is 0"],
+        [{ drainTimeout: "never" as never }, "the option drainTimeout is \"never\": it must be a duration"],
+        [{ origins: ["app.example.com"] }, "the option origins has \"app.example.com\", which is no origin"],
+        [{ origins: ["https://app.example.com/"] }, "which is no origin"],
+        [{ origins: ["https://app.example.com/path"] }, "which is no origin"]
+      ]
+      for (const [options, words] of wrong) {
+        const error = yield* Effect.flip(Server.startOpen(options))
+        assert.include(String(error.message), words)
+      }
+      yield* Server.startOpen({
+        origins: ["https://app.example.com:8443", "chrome-extension://abc", "null"],
+        drainTimeout: 0
+      })
+    }))
+
   it.live("keeps two servers in one process apart", () =>
     Effect.gen(function*() {
       const a = yield* Server.startOpen({ maxConnections: 1 })

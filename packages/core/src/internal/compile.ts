@@ -17,6 +17,7 @@ import * as Permission from "../Permission.ts"
 import type * as Reply from "../Reply.ts"
 import type * as Route_ from "../Route.ts"
 import * as Settings from "../Settings.ts"
+import type { Rule } from "../Throttle.ts"
 import * as Envelope from "./envelope.ts"
 import { Observer, type Tally } from "./observe.ts"
 import * as Path from "./path.ts"
@@ -52,6 +53,8 @@ export interface Consumer {
   readonly authenticators: ReadonlyArray<Authenticator>
   /** Those whose identities can be renewed on a live connection. */
   readonly renewables: ReadonlyArray<Renewable>
+  /** How often a connection may send credentials. */
+  readonly renewalRule: Rule
   /** How long a connection lives on after its credentials have expired, in milliseconds. */
   readonly expiryGrace: number
   /** How long it may take to decide a connection anew, in milliseconds. */
@@ -161,6 +164,12 @@ export const make = (
     ),
     authenticators,
     renewables: authenticators.filter(isRenewable),
+    renewalRule: {
+      algorithm: "token-bucket",
+      capacity: settings.renewalsPerMinute,
+      limit: settings.renewalsPerMinute,
+      window: 60_000
+    },
     expiryGrace: millis(settings.expiryGrace),
     redecisionTimeout: millis(settings.redecisionTimeout),
     observer,
@@ -195,7 +204,10 @@ class Compiler {
     }
   }
 
-  settings({ expiryGrace, maxPageSize, pageSize, redecisionTimeout }: Settings.Settings): void {
+  settings({ expiryGrace, maxPageSize, pageSize, redecisionTimeout, renewalsPerMinute }: Settings.Settings): void {
+    if (!(Number.isInteger(renewalsPerMinute) && renewalsPerMinute > 0)) {
+      this.problems.push(`the setting renewalsPerMinute is ${renewalsPerMinute}: it must be a whole number from 1`)
+    }
     if (!(millis(expiryGrace) >= 0)) this.problems.push("the setting expiryGrace must be a duration")
     if (!(millis(redecisionTimeout) > 0)) {
       this.problems.push("the setting redecisionTimeout must be a duration longer than nothing")

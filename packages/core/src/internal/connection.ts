@@ -16,6 +16,7 @@ import * as Reply from "../Reply.ts"
 import type { Closed, Transport } from "../Transport.ts"
 import { closeCode, reasonOf } from "./closing.ts"
 import type * as compile from "./compile.ts"
+import { State, take } from "./counts.ts"
 import * as Envelope from "./envelope.ts"
 import { Exchange } from "./exchange.ts"
 import { deniedBy, errorsOf, failureOf } from "./failure.ts"
@@ -55,10 +56,11 @@ interface Running {
 /** What happens to the authority of a connection: one after the other, while no message goes on. */
 interface Change {
   readonly effect: Effect.Effect<void, unknown>
-  /** Whether it decides by the facts as they are when it begins. */
-  readonly isRedecision: boolean
-  /** Whether the client asked for it: then it lets the others by. */
-  readonly isRenewal: boolean
+  /**
+   * A redecision decides by the facts as they are when it begins, a review what already runs; a renewal was asked for by the
+   * client, and lets the others by.
+   */
+  readonly kind: "redecision" | "review" | "renewal"
 }
 
 /** The messages of one connection. */
@@ -72,9 +74,13 @@ export class Connection {
   #transport: Transport | undefined
   #lanes: Map<compile.Endpoint, Lane> | undefined
   #running: Set<Running> | undefined
+  /** What is being started, and is not among the running yet. */
+  #driven: Exchange | undefined
   /** Not there unless something happens to its authority. */
   #changes: Array<Change> | undefined
   #changing: Fiber.Fiber<void, unknown> | undefined
+  /** How often credentials were sent lately. */
+  #renewals: State | undefined
   /** When the first of the news came that it has not been decided by yet. */
   #outdatedSince: number | undefined
   #watch: Fiber.Fiber<void> | undefined
@@ -246,6 +252,7 @@ export class Connection {
 
   #start(lane: Lane, message: string | Uint8Array | Exchange): void {
     const exchange = message instanceof Exchange ? message : new Exchange(this, message)
+    // One whose name is escaped in its JSON was not seen before: it has stood in line.
     if (this.consumer.renewables.length > 0 && Renewal.isRenewal(exchange.envelope)) return this.#renew(exchange)
     lane.running++
     this.#drive(lane, exchange, this.#advance(exchange), undefined)
@@ -263,18 +270,23 @@ export class Connection {
   /** Runs what an exchange waits for until it has its reply, or has to wait in earnest. */
   #drive(lane: Lane, exchange: Exchange, reply: string | undefined, running: Running | undefined): void {
     while (reply === undefined) {
+      this.#driven = exchange
       const fiber = this.#fork(exchange.waitsFor!, exchange.recorder)
+      this.#driven = undefined
       const exit = fiber.pollUnsafe()
-      // While the connection is decided anew it does not go on either with what was there at once; nor where it has had itself
-      // ended.
-      if (exit === undefined || this.#changes !== undefined || this.#closing !== undefined || running?.isAnswered === true) {
-        return this.#wait(lane, exchange, fiber, running)
-      }
+      // What was there at once does not go on either where it has had its own connection decided anew, or ended.
+      if (exit === undefined || !this.#isSettled(exchange, running)) return this.#wait(lane, exchange, fiber, running)
       reply = this.#advance(exchange, exit)
     }
     if (running !== undefined) this.#running?.delete(running)
     lane.running--
     this.#answer(exchange, reply)
+  }
+
+  /** Whether nothing has happened to the connection while an exchange was driven. */
+  #isSettled(exchange: Exchange, running: Running | undefined): boolean {
+    return this.#changes === undefined && this.#closing === undefined && running?.isAnswered !== true &&
+      !(exchange.isRunning && exchange.isOutdated)
   }
 
   #wait(lane: Lane, exchange: Exchange, fiber: Fiber.Fiber<unknown, unknown>, running: Running | undefined): void {
@@ -291,7 +303,7 @@ export class Connection {
     // It has had its own connection decided anew, before it was seen to run.
     if (running.isAnswered || this.#closing !== undefined) this.#drop(running)
     else if (exchange.isOutdated && exchange.isRunning) {
-      this.#change({ isRenewal: false, isRedecision: false, effect: this.#inTime(Effect.suspend(() => this.#review)) })
+      this.#change({ kind: "review", effect: this.#inTime(Effect.suspend(() => this.#review)) })
     }
     fiber.addObserver((exit) => this.#resume(waiting, exit))
   }
@@ -430,8 +442,8 @@ export class Connection {
     this.standing.forget()
     this.#outdatedSince ??= this.#now()
     // One that has not begun yet will see the facts as they are then.
-    if (this.#changes?.slice(1).some(({ isRedecision }) => isRedecision) === true) return
-    this.#change({ isRenewal: false, isRedecision: true, effect: this.#redecide(this.standing.refresh(undefined)) })
+    if (this.#changes?.slice(1).some(({ kind }) => kind === "redecision") === true) return
+    this.#change({ kind: "redecision", effect: this.#redecide(this.standing.refresh(undefined)) })
   }
 
   /** Decides the connection, and what runs on it. */
@@ -462,8 +474,10 @@ export class Connection {
   #failure(cause: Cause.Cause<unknown>): Effect.Effect<Reply.Failure> {
     const found = failureOf(cause)
     if (!Effect.isEffect(found)) return Effect.succeed(found)
-    return Effect.catchCause(this.#inTime(found as Effect.Effect<Reply.Failure>), (broken) =>
-      Effect.succeed(Reply.defect(Cause.combine(cause, broken))))
+    return Effect.catchCause(
+      this.#inTime(found as Effect.Effect<Reply.Failure>),
+      (broken) => Effect.succeed(Reply.defect(Cause.combine(cause, broken)))
+    )
   }
 
   /** Ends what runs and would not be let in any more. */
@@ -478,11 +492,11 @@ export class Connection {
         // By who is behind the connection now: this fiber may have begun when it was somebody else.
         Effect.flatMap(Effect.provideContext(one.exchange.review() as Effect.Effect<Verdict>, context), (decision) => {
           if (decision._tag === "Allow" || one.isAnswered) return Effect.void
-          if (decision._tag === "Failed") {
-            return Effect.map(this.#failure(decision.cause), (found) => this.#giveUp(one, found))
-          }
-          const { message } = deniedBy(decision.denial)
-          return Effect.sync(() => this.#giveUp(one, Reply.refused(new ChannelError.PermissionLost({ message }))))
+          one.exchange.revoked(decision)
+          const refused = decision._tag === "Deny"
+            ? Effect.succeed(Reply.refused(deniedBy(decision.denial)))
+            : this.#failure(decision.cause)
+          return Effect.map(refused, (failure) => this.#giveUp(one, failure.status < 500 ? lost(failure) : failure))
         }),
       { concurrency: "unbounded", discard: true }
     )
@@ -492,20 +506,24 @@ export class Connection {
   #renew(exchange: Exchange): void {
     const reply = (failure: Reply.Failure) => this.#answer(exchange, this.refuse(exchange.envelope, failure))
     this.#change({
-      isRenewal: true,
-      isRedecision: false,
+      kind: "renewal",
       effect: Effect.gen({ self: this }, function*() {
         const request = Renewal.read(exchange.envelope as Envelope.Envelope, this.consumer.renewables)
         if ("problems" in request) return reply(Reply.refused(request))
+        const wait = take(this.#renewals ??= new State(this.#now()), this.consumer.renewalRule, this.#now())
+        if (wait > 0) return reply(Reply.refused(new ChannelError.Throttled({ retryAfter: wait / 1000 })))
         // Facts may change while it is found out whose credentials these are.
         const joining = this.#registry?.join()
         const renewing = this.#inTime(this.standing.renew(request.authenticator, request.token))
         const renewed = yield* Effect.exit(
-          Effect.ensuring(renewing, Effect.sync(() => {
-            // From here on it is found by who is behind it now.
-            this.#registry?.changed(this)
-            if (joining !== undefined) this.#registry?.joined(joining)
-          }))
+          Effect.ensuring(
+            renewing,
+            Effect.sync(() => {
+              // From here on it is found by who is behind it now.
+              this.#registry?.changed(this)
+              if (joining !== undefined) this.#registry?.joined(joining)
+            })
+          )
         )
         if (renewed._tag === "Failure") return reply(yield* this.#failure(renewed.cause))
         const isOutdated = joining?.missed.some((target) => this.standing.isMeant(target)) === true
@@ -520,7 +538,7 @@ export class Connection {
   /** Puts a change in line. While there is one, no message goes on. */
   #change(change: Change): void {
     if (this.#changes !== undefined) {
-      if (change.isRenewal) this.#changes.push(change)
+      if (change.kind === "renewal") this.#changes.push(change)
       else this.#changes.splice(1, 0, change)
       return
     }
@@ -570,13 +588,18 @@ export class Connection {
   #terminate(code: number, failure: Reply.Failure): void {
     if (this.#isClosed || this.#closing !== undefined) return
     const reason = reasonOf(failure)
-    const lost = failure.status === 403 ? Reply.refused(new ChannelError.PermissionLost({ message: reason })) : failure
+    const reply = failure.status === 403 ? lost(failure) : failure
     this.#closing = { code, reason }
-    for (const running of Array.from(this.#running ?? [])) {
-      if (!running.isAnswered) this.#giveUp(running, lost)
-    }
+    const running = Array.from(this.#running ?? []).filter(({ isAnswered }) => !isAnswered)
+    const isStarting = this.#driven !== undefined && !running.some(({ exchange }) => exchange === this.#driven)
+    if (isStarting) this.#send(this.refuse(this.#driven!.envelope, reply))
+    for (const one of running) this.#giveUp(one, reply)
     this.close(code, reason)
   }
 }
+
+/** What is told where something runs that would be refused now: it may have taken effect in part. */
+const lost = (failure: Reply.Failure): Reply.Failure =>
+  Reply.refused(new ChannelError.PermissionLost({ message: Reply.formatError(failure)[0]?.detail ?? "" }))
 
 type Verdict = Exclude<Decision.Decision, { readonly _tag: "Pending" }>

@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Semaphore from "effect/Semaphore"
+import * as ChannelError from "../ChannelError.ts"
 import * as Decision from "../Decision.ts"
 import type { Check, Explanation, Facts, Tree } from "../Permission.ts"
 
@@ -251,6 +252,18 @@ export const outcomeOf = (tag: "And" | "Or", members: ReadonlyArray<Explanation>
   if (has("Failed")) return "Failed"
   return tag === "And" ? "Allow" : "Deny"
 }
+
+/**
+ * What a decision is counted as: a check that asks for the user where there is none has not broken, it denies (403), in all but
+ * that `not` does not make an Allow of it.
+ */
+export const outcomeOfDecision = <D extends Decision.Allow | Decision.Deny | Decision.Failed>(
+  decision: D
+): D["_tag"] | "Deny" => decision._tag === "Failed" && decision.cause.reasons.every(isDenial) ? "Deny" : decision._tag
+
+const isDenial = (reason: Cause.Reason<unknown>): boolean =>
+  reason._tag === "Fail" &&
+  (reason.error instanceof ChannelError.NotAuthenticated || reason.error instanceof ChannelError.PermissionDenied)
 
 /** The check that denied or broke, `""` for none. */
 export const decidingCheck = (decision: Decision.Decision): string =>

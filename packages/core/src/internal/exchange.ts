@@ -17,6 +17,7 @@ import type * as Permission from "../Permission.ts"
 import * as Query from "../Query.ts"
 import * as Reply from "../Reply.ts"
 import type * as compile from "./compile.ts"
+import * as decide from "./decide.ts"
 import * as Envelope from "./envelope.ts"
 import { deniedBy, failureOf } from "./failure.ts"
 import type { Recorder } from "./observe.ts"
@@ -152,6 +153,11 @@ export class Exchange {
       }
       return Decision.allow
     })
+  }
+
+  /** What was allowed is no more: says so to whom it was said before. */
+  revoked(decision: Decision.Deny | Decision.Failed): void {
+    this.#count(decide.outcomeOfDecision(decision), decide.decidingCheck(decision))
   }
 
   #restart(): void {
@@ -310,7 +316,7 @@ export class Exchange {
         this.#deny(decision)
         return false
       case "Failed":
-        this.#count("Failed", decision.check)
+        this.#count(decide.outcomeOfDecision(decision), decision.check)
         this.#fail(decision.cause)
         return false
     }

@@ -2,7 +2,7 @@
  * The connections of a server: whom the news of changed facts reaches, and when their credentials expire.
  */
 import type * as Context from "effect/Context"
-import type { Target } from "../Authority.ts"
+import { everyone, type Target } from "../Authority.ts"
 import type { Connection } from "./connection.ts"
 import { Deadlines } from "./deadlines.ts"
 
@@ -26,8 +26,14 @@ const placeOf = ({ expiresAt, standing }: Connection): Place => {
   return expiresAt === Infinity && keys?.length === 0 ? nowhere : { expiresAt, keys }
 }
 
+const isSame = (some: Place["keys"], others: Place["keys"]): boolean =>
+  some?.length === others?.length && (some ?? []).every((key, i) => key === others?.[i])
+
 /** Stands for the users that cannot be told. */
 const unknownKey = Symbol("effect-channels/unknown")
+
+/** So many news are told apart while a handshake is being decided; more of them mean everyone. */
+const mostMissed = 64
 
 /** The connections of a server. */
 export class Registry {
@@ -58,7 +64,11 @@ export class Registry {
 
   /** The facts of some connections have changed. */
   invalidate(target: Target): void {
-    for (const joining of this.#joining) joining.missed.push(target)
+    for (const { missed } of this.#joining) {
+      missed.push(target)
+      // A handshake that hangs does not keep all the news there is.
+      if (missed.length > mostMissed) missed.splice(0, missed.length, everyone)
+    }
     for (const connection of this.#candidates(target)) {
       if (connection.standing.isMeant(target)) connection.invalidate()
     }
@@ -110,7 +120,7 @@ export class Registry {
       this.#expiries.remove(connection, before.expiresAt)
       this.#expiries.add(connection, place.expiresAt)
     }
-    if (place.keys?.join() === before.keys?.join() && place.keys?.length === before.keys?.length) return
+    if (isSame(place.keys, before.keys)) return
     this.#unlist(connection, before)
     this.#list(connection, place)
   }

@@ -110,14 +110,18 @@ export class Standing {
     return Effect.andThen(
       Effect.forEach(
         this.consumer.authenticators,
-        ({ authenticate, identity }) =>
+        ({ authenticate, identity, keyOf }) =>
           Effect.provideService(authenticate(this.scope), Scope.Scope, this.lifetime).pipe(
             Effect.flatMap(unexpired),
-            Effect.map((found) => this.#set(identity, found))
+            Effect.map((found) => {
+              // One that breaks is found out now, and not when it is needed.
+              if (found._tag === "Authenticated") keyOf?.(found.user)
+              this.#set(identity, found)
+            })
           ),
         { discard: true }
       ),
-      Effect.suspend(() => this.connect(recorder))
+      Effect.suspend(() => this.connect(recorder, true))
     )
   }
 
@@ -134,11 +138,11 @@ export class Standing {
     return Effect.suspend((): Effect.Effect<void, unknown> => {
       const before = this.#identity(identity)
       if (refresh === undefined || before._tag === "Anonymous") return Effect.void
-      type Refreshed = Effect.Effect<Authentication.Identity<unknown>, ChannelError.ChannelError>
+      type Refreshed = Effect.Effect<Authentication.Authenticated<unknown>, ChannelError.ChannelError>
       const refreshed = Effect.flatMap(
         refresh(before, this.scope),
         (found): Refreshed =>
-          found._tag === "Authenticated" && keyOf !== undefined && keyOf(before.user) !== keyOf(found.user)
+          keyOf !== undefined && keyOf(before.user) !== keyOf(found.user)
             ? Effect.fail(new ChannelError.InvalidCredentials({ message: "The credentials are now another user's" }))
             : Effect.succeed(found)
       )
@@ -198,7 +202,7 @@ export class Standing {
   }
 
   /** Decides the permission to connect. Fails with why it is refused. */
-  connect(recorder: Recorder | undefined): Effect.Effect<void, unknown> {
+  connect(recorder: Recorder | undefined, isHandshake = false): Effect.Effect<void, unknown> {
     const { connectPermission, handshakes } = this.consumer
     if (connectPermission === Permission.allow) return Effect.void
     const { tree } = connectPermission
@@ -207,8 +211,9 @@ export class Standing {
     )
     return Effect.flatMap(Effect.provideContext(decided, this.context), (result) => {
       const decision = Decision.conclude(result)
-      handshakes.count("connection", decision._tag, decide.decidingCheck(decision))
-      recorder?.decided(decision._tag, decide.decidingCheck(decision))
+      const outcome = decide.outcomeOfDecision(decision)
+      if (isHandshake) handshakes.count("connection", outcome, decide.decidingCheck(decision))
+      recorder?.decided(outcome, decide.decidingCheck(decision))
       switch (decision._tag) {
         case "Allow":
           return Effect.void

@@ -10,6 +10,7 @@ import type * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Authentication from "../../Authentication.ts"
+import * as ChannelError from "../../ChannelError.ts"
 import type { ConnectionScope } from "../../ConnectionScope.ts"
 import type * as Consumer from "../../Consumer.ts"
 import * as Handlers from "../../Handlers.ts"
@@ -63,8 +64,11 @@ export const as = <Self, A>(
  */
 export const anonymous: ReadonlyArray<Acting> = []
 
-/** Whom the connection that is being made acts as. */
-const Actors = Context.Reference<ReadonlyArray<Acting>>("effect-channels/testing/Actors", { defaultValue: () => [] })
+/** Whom the connection that is being made acts as, and which of them somebody has asked for. */
+const Actors = Context.Reference<{ readonly actors: ReadonlyArray<Acting>; readonly asked: Set<string> }>(
+  "effect-channels/testing/Actors",
+  { defaultValue: () => ({ actors: [], asked: new Set() }) }
+)
 
 /** Whom a connection is to act as from the next decision on. */
 const successors = new WeakMap<ConnectionScope["Service"], ReadonlyArray<Acting>>()
@@ -88,11 +92,18 @@ export const layerAuthentication = <Self, A>(service: {
     return (acting?.identity ?? Authentication.anonymous) as Authentication.Identity<A>
   }
   return service.layer({
-    authenticate: () => Effect.map(Actors, among),
+    authenticate: () =>
+      Effect.map(Actors, ({ actors, asked }) => {
+        asked.add(service.key)
+        return among(actors)
+      }),
     refresh: (identity, scope) =>
-      Effect.sync(() => {
+      Effect.suspend(() => {
         const actors = successors.get(scope)
-        return actors === undefined ? identity : among(actors)
+        const found = actors === undefined ? identity : among(actors)
+        return found._tag === "Authenticated"
+          ? Effect.succeed(found)
+          : Effect.fail(new ChannelError.InvalidCredentials())
       })
   })
 }
@@ -105,7 +116,7 @@ export const layerAuthentication = <Self, A>(service: {
  */
 export type Options<Params> =
   & {
-    /** Whom the connection acts as, where {@link layerAuthentication} authenticates; nobody by default. */
+    /** Whom the connection acts as; nobody by default. {@link layerAuthentication} must be what authenticates. */
     readonly as?: Acting | ReadonlyArray<Acting> | undefined
     /** The query string of the URL: `token=x`. */
     readonly query?: string | undefined
@@ -271,11 +282,20 @@ export const connect = <Name extends string, Params, Members, Needs, R>(
       headers: options.headers,
       remoteAddress: options.remoteAddress
     }
-    const session = yield* Effect.provideService(
-      pipeline.connect(handshake),
-      Actors,
-      listOf(options.as)
+    const actors = listOf(options.as)
+    const asked = new Set<string>()
+    const connecting = Effect.onExit(
+      Effect.provideService(pipeline.connect(handshake), Actors, { actors, asked }),
+      () => {
+        const unknown = actors.find(({ service }) => !asked.has(service))
+        return unknown === undefined ? Effect.void : Effect.die(
+          new Error(
+            `Nobody asks who "${unknown.service}" is: provide Testing.layerAuthentication to the handlers of "${consumer.name}"`
+          )
+        )
+      }
     )
+    const session = yield* connecting
     const [transport, peer] = yield* Transport.makeMemory
     yield* Effect.forkScoped(session.run(transport), { startImmediately: true })
     return yield* makeClient(consumer, compiled.context, session.scope, peer, records)

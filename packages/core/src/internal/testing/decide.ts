@@ -8,7 +8,7 @@ import * as ConnectionScope from "../../ConnectionScope.ts"
 import * as Decision from "../../Decision.ts"
 import * as Permission from "../../Permission.ts"
 import * as Query from "../../Query.ts"
-import { decidingCheck } from "../decide.ts"
+import { decidingCheck, outcomeOfDecision } from "../decide.ts"
 import { Explaining } from "../explaining.ts"
 import type { Acting, Decided } from "./connect.ts"
 
@@ -66,7 +66,7 @@ export const decide = <Facts, E, R>(
   const decided = Effect.gen(function*() {
     const decision = Decision.conclude(yield* Permission.decide(permission, facts))
     return {
-      outcome: decision._tag,
+      outcome: outcomeOfDecision(decision),
       check: decidingCheck(decision),
       explanations: [yield* Permission.explain(permission, facts)]
     } satisfies Decided

@@ -11,6 +11,7 @@ import type * as Decision from "../../Decision.ts"
 import * as Handlers from "../../Handlers.ts"
 import * as Permission from "../../Permission.ts"
 import type * as compile from "../compile.ts"
+import { outcomeOfDecision } from "../decide.ts"
 import { Standing } from "../standing.ts"
 import type { Acting } from "./connect.ts"
 import { contextOf, factsOf } from "./decide.ts"
@@ -185,19 +186,11 @@ const decideAll = Effect.fnUntraced(function*(
       case "Deny":
         return `deny ${decision.denial.check}`
       case "Failed":
-        return failed(decision)
+        return `${outcomeOfDecision(decision).toLowerCase()} ${decision.check}`
     }
   }
   return pending.length === 0 ? "allow" : `if ${pending.join(" and ")}`
 })
-
-/** A check that asks for the user where there is none denies, in all but name. */
-const failed = ({ cause, check }: Decision.Failed): string => {
-  const isAnonymous = cause.reasons.some((reason) =>
-    reason._tag === "Fail" && (reason.error as { readonly _tag?: unknown } | null)?._tag === "NotAuthenticated"
-  )
-  return `${isAnonymous ? "deny" : "failed"} ${check}`
-}
 
 class Table implements Matrix {
   readonly identities: ReadonlyArray<string>
