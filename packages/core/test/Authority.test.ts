@@ -330,6 +330,37 @@ describe("Authority", () => {
         assert.strictEqual((yield* Fiber.join(two)).data, 2)
       }).pipe(Effect.provide(DeskLive)))
 
+    it.effect("is told so too when what now decides is a throttle, which would have it asked again", () => {
+      const quota = Throttle.perConnection("quota", { limit: 1, window: "1 minute" })
+      const post = Action.make("post").pipe(Action.permit(Permission.or(isEditor, quota)))
+      const Posts = Consumer.make("posts", { path: "/ws/", concurrency: 4 }).pipe(Consumer.add(post))
+      const live = Consumer.handlers(Posts).pipe(
+        Handlers.handle("post", () => Facts.use(({ working }) => working.await)),
+        Handlers.toLayer,
+        Layer.provide(Testing.layerAuthentication(CurrentUser)),
+        Layer.provideMerge(Facts.layer),
+        Layer.provideMerge(Authority.layerMemory)
+      )
+      return Effect.gen(function*() {
+        const { working } = yield* Facts
+        yield* working.close
+        const alice = yield* Testing.connect(Posts, { as: as("alice") })
+        const asking = yield* Effect.forEach(
+          [1, 2],
+          () => Effect.forkChild(alice.ask("post"), { startImmediately: true })
+        )
+        yield* settle
+        yield* revoke("alice", "editor")
+        yield* settle
+        yield* working.open
+        const answers = yield* Effect.forEach(asking, Fiber.join)
+        assert.sameMembers(answers.map(({ errors, status }) => `${status} ${errors[0]?.code ?? ""}`), [
+          "200 ",
+          "403 permission_lost"
+        ])
+      }).pipe(Effect.provide(live))
+    })
+
     it.effect("does not get its result out when it ends while that is being decided", () =>
       Effect.gen(function*() {
         const { answering, trace, working } = yield* Facts

@@ -324,7 +324,8 @@ export class Connection {
 
   #answer(exchange: Exchange, reply: string): void {
     this.#record(exchange)
-    this.#send(reply)
+    // Nothing follows a close frame.
+    if (this.#closing === undefined) this.#send(reply)
     this.#answered()
   }
 
@@ -574,7 +575,6 @@ export class Connection {
     this.#changes = undefined
     this.#changing = undefined
     this.#outdatedSince = undefined
-    this.expire()
     for (const running of Array.from(this.#running ?? [])) {
       const { exit } = running
       if (exit === undefined) continue
