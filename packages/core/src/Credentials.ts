@@ -16,6 +16,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as ChannelError from "./ChannelError.ts"
 import type { ConnectionScope } from "./ConnectionScope.ts"
+import { isToken } from "./internal/token.ts"
 
 /**
  * What a handshake carries of one kind: a token, none (`undefined`), or something that is no token.
@@ -45,9 +46,9 @@ const malformed = (name: string, problem: string): Presented =>
 const token = (name: string, value: string): Presented =>
   value === "" ? malformed(name, "are empty") : Result.succeed(Redacted.make(value))
 
-/** What is a token of HTTP (RFC 9110, 5.6.2): nothing else could ever be found. */
+/** Nothing that is no token could ever be found. */
 const named = (what: string, name: string): string => {
-  if (/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)) return name
+  if (isToken(name)) return name
   throw new TypeError(`Credentials.${what}: ${JSON.stringify(name)} is no name: use letters, digits, ".", "-" and "_"`)
 }
 

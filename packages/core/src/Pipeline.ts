@@ -207,7 +207,7 @@ const connect = Effect.fnUntraced(function*(
     Effect.map(() => {
       registry.joined(joining)
       const connection = new Connection(standing, params, limits, registry)
-      if (joining.missed.some((target) => standing.isMeant(target))) connection.invalidate()
+      if (joining.hasMissed(standing)) connection.invalidate()
       return new ConnectedSession(connection)
     }),
     Effect.onExit((exit) => {
@@ -231,7 +231,7 @@ const identify = Effect.fnUntraced(function*(standing: Standing, joining: Joinin
   const recorder = consumer.observer.record("$connect")
   yield* standing.identify(recorder).pipe(
     Effect.andThen(Effect.gen(function*() {
-      while (joining.missed.splice(0).some((target) => standing.isMeant(target))) {
+      while (joining.hasMissed(standing)) {
         standing.forget()
         yield* standing.refresh(recorder)
       }

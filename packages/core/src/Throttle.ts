@@ -220,17 +220,17 @@ export const perConnection = (
   return Permission.action(
     `perConnection(${name})`,
     (facts) =>
-      Effect.withFiber<true, ChannelError.Throttled, ConnectionScope>((fiber) =>
-        // Nothing comes between, so that nobody has to wait.
-        verdicts.get(facts)?.get(id) ?? (() => {
-          const now = timeOf(fiber.getRef(Clock.Clock))
-          const scope = Context.getUnsafe(fiber.context, ConnectionScope)
-          const state = note(connections, scope, id, () => new State(now))
-          return fiber.getRef(Explaining)
-            ? verdict(peek(state, rule, now))
-            : note(verdicts, facts, id, () => verdict(take(state, rule, now)))
-        })()
-      )
+      // Nothing comes between, so that nobody has to wait.
+      Effect.withFiber<true, ChannelError.Throttled, ConnectionScope>((fiber) => {
+        const before = verdicts.get(facts)?.get(id)
+        if (before !== undefined) return before
+        const now = timeOf(fiber.getRef(Clock.Clock))
+        const scope = Context.getUnsafe(fiber.context, ConnectionScope)
+        const state = note(connections, scope, id, () => new State(now))
+        return fiber.getRef(Explaining)
+          ? verdict(peek(state, rule, now))
+          : note(verdicts, facts, id, () => verdict(take(state, rule, now)))
+      })
   )
 }
 

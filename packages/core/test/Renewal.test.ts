@@ -1072,26 +1072,32 @@ describe("what a renewal acquires", () => {
 })
 
 describe("the expiry of credentials that were renewed", () => {
+  /** A connection of whoever a token names, in a registry of its own. */
+  const listed = Effect.fnUntraced(function*(connect: Permission.Permission<{}, unknown, CurrentUser>, token: string) {
+    const Api = Consumer.make("api", { path: "/ws/" }).pipe(
+      Consumer.permitConnect(connect),
+      Consumer.add(Action.make("ping"))
+    )
+    const live = Consumer.handlers(Api).pipe(
+      Handlers.handle("ping", () => Effect.void),
+      Handlers.toLayer,
+      Layer.provide(CurrentUser.layer(schemeOf())),
+      Layer.provide(often)
+    )
+    const compiled = yield* Effect.provide(Handlers.Live("api"), live)
+    const registry = new Registry(yield* Effect.context<never>())
+    const scope = ConnectionScope.make({ id: "1", url: `/ws/?token=${token}` }, {})
+    const standing = new Standing(compiled, scope, yield* Scope.make())
+    yield* standing.identify(undefined)
+    const connection = new Connection(standing, {}, Pipeline.defaultLimits, registry)
+    const [transport, peer] = yield* Transport.makeMemory
+    const fiber = yield* Effect.forkScoped(connection.run(transport), { startImmediately: true })
+    return { fiber, peer, registry }
+  })
+
   it.effect("is not kept, neither on the connection nor after it", () =>
     Effect.gen(function*() {
-      const Api = Consumer.make("api", { path: "/ws/" }).pipe(
-        Consumer.permitConnect(isUser),
-        Consumer.add(Action.make("ping"))
-      )
-      const live = Consumer.handlers(Api).pipe(
-        Handlers.handle("ping", () => Effect.void),
-        Handlers.toLayer,
-        Layer.provide(CurrentUser.layer(schemeOf())),
-        Layer.provide(often)
-      )
-      const compiled = yield* Effect.provide(Handlers.Live("api"), live)
-      const registry = new Registry(yield* Effect.context<never>())
-      const scope = ConnectionScope.make({ id: "1", url: "/ws/?token=alice::10000" }, {})
-      const standing = new Standing(compiled, scope, yield* Scope.make())
-      yield* standing.identify(undefined)
-      const connection = new Connection(standing, {}, Pipeline.defaultLimits, registry)
-      const [transport, peer] = yield* Transport.makeMemory
-      const fiber = yield* Effect.forkScoped(connection.run(transport), { startImmediately: true })
+      const { fiber, peer, registry } = yield* listed(isUser, "alice::10000")
       assert.strictEqual(registry.expiring, 1)
       for (let i = 1; i <= 100; i++) {
         yield* peer.send(JSON.stringify(renewal(`alice::${10_000 + 1000 * i}`)))
@@ -1134,24 +1140,7 @@ describe("the expiry of credentials that were renewed", () => {
 
   it.effect("is not kept of a connection that a renewal has closed", () =>
     Effect.gen(function*() {
-      const Api = Consumer.make("api", { path: "/ws/" }).pipe(
-        Consumer.permitConnect(isAdmin),
-        Consumer.add(Action.make("ping"))
-      )
-      const live = Consumer.handlers(Api).pipe(
-        Handlers.handle("ping", () => Effect.void),
-        Handlers.toLayer,
-        Layer.provide(CurrentUser.layer(schemeOf())),
-        Layer.provide(often)
-      )
-      const compiled = yield* Effect.provide(Handlers.Live("api"), live)
-      const registry = new Registry(yield* Effect.context<never>())
-      const scope = ConnectionScope.make({ id: "1", url: "/ws/?token=alice:admin:10000" }, {})
-      const standing = new Standing(compiled, scope, yield* Scope.make())
-      yield* standing.identify(undefined)
-      const connection = new Connection(standing, {}, Pipeline.defaultLimits, registry)
-      const [transport, peer] = yield* Transport.makeMemory
-      const fiber = yield* Effect.forkScoped(connection.run(transport), { startImmediately: true })
+      const { fiber, peer, registry } = yield* listed(isAdmin, "alice:admin:10000")
       yield* peer.send(JSON.stringify(renewal("alice::20000")))
       assert.include(yield* peer.take, "\"status\":403")
       yield* Fiber.join(fiber)

@@ -1,6 +1,7 @@
 /**
- * How a connection is closed whose authority is lost: with a code and a reason that say why.
+ * What is said where authority is lost: by the code and the reason that a connection is closed with, and to what runs on it.
  */
+import * as ChannelError from "../ChannelError.ts"
 import * as Reply from "../Reply.ts"
 
 /** The close code of a connection that would not be let in any more. */
@@ -9,11 +10,17 @@ export const closeCode = ({ status }: Reply.Failure): number =>
 
 /** What is wrong, in so many bytes as fit in a close frame (RFC 6455, 5.5). */
 export const reasonOf = (failure: Reply.Failure): string => {
-  let reason = Reply.formatError(failure)[0]?.detail ?? ""
+  let reason = detailOf(failure)
   while (byteLength(reason) > 123) reason = reason.slice(0, -1)
   // Not half of a character.
   return reason.replace(/[\uD800-\uDBFF]$/, "")
 }
+
+/** What is told where something runs that would be refused now: it may have taken effect in part. */
+export const lost = (failure: Reply.Failure): Reply.Failure =>
+  Reply.refused(new ChannelError.PermissionLost({ message: detailOf(failure) }))
+
+const detailOf = (failure: Reply.Failure): string => Reply.formatError(failure)[0]?.detail ?? ""
 
 /** The bytes of a text in UTF-8. */
 const byteLength = (text: string): number => {

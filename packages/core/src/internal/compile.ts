@@ -22,6 +22,7 @@ import * as Envelope from "./envelope.ts"
 import { Observer, type Tally } from "./observe.ts"
 import * as Path from "./path.ts"
 import { unsaid } from "./permit.ts"
+import { isToken } from "./token.ts"
 
 /** What the application wrote for an action; its types were checked where it was added. */
 export type Handle = Run | { readonly object: Run; readonly run: Run }
@@ -226,7 +227,7 @@ class Compiler {
     this.#limits("the consumer", consumer)
     this.#permission("permitConnect", consumer.connectPermission, ["connection"])
     this.#permission("the consumer's permission", this.#guard, ["connection", "action", "object"])
-    for (const name of consumer.subprotocols.filter((name) => !/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name))) {
+    for (const name of consumer.subprotocols.filter((name) => !isToken(name))) {
       this.problems.push(`its subprotocol ${JSON.stringify(name)} is no token: use letters, digits, ".", "-" and "_"`)
     }
     this.#level("", [], consumer.members, [], [this.#guard], Path.paramNames(consumer.path))

@@ -14,7 +14,7 @@ import * as ChannelError from "../ChannelError.ts"
 import type * as Decision from "../Decision.ts"
 import * as Reply from "../Reply.ts"
 import type { Closed, Transport } from "../Transport.ts"
-import { closeCode, reasonOf } from "./closing.ts"
+import { closeCode, lost, reasonOf } from "./closing.ts"
 import type * as compile from "./compile.ts"
 import { State, take } from "./counts.ts"
 import * as Envelope from "./envelope.ts"
@@ -527,7 +527,7 @@ export class Connection {
           )
         )
         if (renewed._tag === "Failure") return reply(yield* this.#failure(renewed.cause))
-        const isOutdated = joining?.missed.some((target) => this.standing.isMeant(target)) === true
+        const isOutdated = joining?.hasMissed(this.standing) === true
         yield* this.#redecide(isOutdated ? this.standing.refresh(undefined) : this.standing.connect(undefined)).pipe(
           Effect.tapCause((cause) => Effect.map(this.#failure(cause), reply))
         )
@@ -597,9 +597,5 @@ export class Connection {
     this.close(code, reason)
   }
 }
-
-/** What is told where something runs that would be refused now: it may have taken effect in part. */
-const lost = (failure: Reply.Failure): Reply.Failure =>
-  Reply.refused(new ChannelError.PermissionLost({ message: Reply.formatError(failure)[0]?.detail ?? "" }))
 
 type Verdict = Exclude<Decision.Decision, { readonly _tag: "Pending" }>

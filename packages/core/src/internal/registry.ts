@@ -5,10 +5,30 @@ import type * as Context from "effect/Context"
 import { everyone, type Target } from "../Authority.ts"
 import type { Connection } from "./connection.ts"
 import { Deadlines } from "./deadlines.ts"
+import type { Standing } from "./standing.ts"
 
-/** A handshake that is being decided: what it missed. */
-export interface Joining {
-  readonly missed: Array<Target>
+/** So many news are told apart while a handshake is being decided; more of them mean everyone. */
+const mostMissed = 64
+
+/** A handshake that is being decided, and the news that it has missed meanwhile. */
+export class Joining {
+  #missed: Array<Target> = []
+
+  /** How much it remembers. */
+  get size(): number {
+    return this.#missed.length
+  }
+  miss(target: Target): void {
+    // One that hangs does not keep all the news there is.
+    if (this.#missed.length === mostMissed) this.#missed = [everyone]
+    else this.#missed.push(target)
+  }
+  /** Whether some of the news were meant for it, since this was asked before. */
+  hasMissed(standing: Standing): boolean {
+    const missed = this.#missed
+    this.#missed = []
+    return missed.some((target) => standing.isMeant(target))
+  }
 }
 
 /** By what a connection is found. */
@@ -31,9 +51,6 @@ const isSame = (some: Place["keys"], others: Place["keys"]): boolean =>
 
 /** Stands for the users that cannot be told. */
 const unknownKey = Symbol("effect-channels/unknown")
-
-/** So many news are told apart while a handshake is being decided; more of them mean everyone. */
-const mostMissed = 64
 
 /** The connections of a server. */
 export class Registry {
@@ -64,11 +81,7 @@ export class Registry {
 
   /** The facts of some connections have changed. */
   invalidate(target: Target): void {
-    for (const { missed } of this.#joining) {
-      missed.push(target)
-      // A handshake that hangs does not keep all the news there is.
-      if (missed.length > mostMissed) missed.splice(0, missed.length, everyone)
-    }
+    for (const joining of this.#joining) joining.miss(target)
     for (const connection of this.#candidates(target)) {
       if (connection.standing.isMeant(target)) connection.invalidate()
     }
@@ -84,7 +97,7 @@ export class Registry {
 
   /** A handshake begins to be decided. */
   join(): Joining {
-    const joining: Joining = { missed: [] }
+    const joining = new Joining()
     this.#joining.add(joining)
     return joining
   }

@@ -15,7 +15,7 @@ import { problemsOf } from "./exchange.ts"
 /** The name of the action. */
 export const action = "$authenticate"
 
-/** What it answers with: when the credentials expire, `null` for never. */
+/** What it takes. */
 const Data = Schema.Struct({
   token: Schema.NonEmptyString,
   /** The key of the identity service, where a server has several that can be renewed. */
@@ -55,7 +55,7 @@ export const read = (
   return { authenticator: named[0]!, token: Redacted.make(token) }
 }
 
-/** The reply to one that was accepted. */
+/** The reply to one that was accepted: when the credentials expire, `null` for never. */
 export const reply = (echo: Envelope.Echo, expiresAt: number): string => {
   const data = JSON.stringify({ expires_at: isDate(expiresAt) ? new Date(expiresAt).toISOString() : null })
   return Envelope.write(echo, 200, "[]", data)

@@ -8,6 +8,7 @@ import * as ConnectionScope from "../../ConnectionScope.ts"
 import type * as Consumer from "../../Consumer.ts"
 import * as Permission from "../../Permission.ts"
 import * as Endpoints from "../endpoints.ts"
+import * as Path from "../path.ts"
 
 /** One of some arbitraries; shrinks to the first ones. */
 export const oneOf = <A>(of: ReadonlyArray<Arbitrary.Arbitrary<A>>): Arbitrary.Arbitrary<A> =>
@@ -121,10 +122,7 @@ export const messages = (consumer: Consumer.Any): Arbitrary.Arbitrary<Readonly<R
   const endpoints = Endpoints.all(consumer)
   if (endpoints.length === 0) throw new TypeError(`The consumer "${consumer.name}" has no actions to send messages to`)
   return oneOf(endpoints.map((endpoint) => {
-    const names = endpoint.route.split("/").filter((segment) => segment.startsWith(":")).map((segment) =>
-      segment.slice(1)
-    )
-    const params = names.map((name) => [
+    const params = Path.paramNames(endpoint.route).map((name) => [
       name,
       Object.hasOwn(endpoint.params, name) ? endpoint.params[name]! : Schema.NonEmptyString
     ])

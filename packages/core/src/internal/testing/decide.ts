@@ -71,10 +71,18 @@ export const decide = <Facts, E, R>(
       explanations: [yield* Permission.explain(permission, facts)]
     } satisfies Decided
   })
-  const scope = ConnectionScope.make({ id: "test", url: "/", ...situation.handshake }, {})
+  return inSituation(decided, situation)
+}
+
+/** Runs what decides for whoever asks in a situation. */
+export const inSituation = <A, R>(
+  effect: Effect.Effect<A, never, R>,
+  { as, handshake }: Situation
+): Effect.Effect<A, never, Services<R>> => {
+  const scope = ConnectionScope.make({ id: "test", url: "/", ...handshake }, {})
   return Effect.updateContext(
-    decided as unknown as Effect.Effect<Decided>,
-    (services: Context.Context<never>) => Context.merge(services, contextOf(situation.as, scope))
+    effect as unknown as Effect.Effect<A>,
+    (services: Context.Context<never>) => Context.merge(services, contextOf(as, scope))
   ) as never
 }
 

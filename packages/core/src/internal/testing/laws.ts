@@ -4,13 +4,11 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as ConnectionScope from "../../ConnectionScope.ts"
 import type * as Decision from "../../Decision.ts"
 import * as Permission from "../../Permission.ts"
-import * as Value from "../value.ts"
-import { contextOf, factsOf, type Services, type Situation } from "./decide.ts"
+import { ofTree } from "../permit.ts"
+import { factsOf, inSituation, type Services, type Situation } from "./decide.ts"
 
 const order: ReadonlyArray<Decision.Phase> = ["connection", "action", "object"]
 
@@ -43,14 +41,8 @@ const order: ReadonlyArray<Decision.Phase> = ["connection", "action", "object"]
 export const check = <Facts, E, R>(
   permission: Permission.Permission<Facts, E, R>,
   situation: Situation<Facts> = {}
-): Effect.Effect<void, never, Services<R>> => {
-  const scope = ConnectionScope.make({ id: "test", url: "/", ...situation.handshake }, {})
-  const laws = checkAll(permission, factsOf(situation.facts as object | undefined))
-  return Effect.updateContext(
-    laws,
-    (services: Context.Context<never>) => Context.merge(services, contextOf(situation.as, scope))
-  ) as never
-}
+): Effect.Effect<void, never, Services<R>> =>
+  inSituation(checkAll(permission, factsOf(situation.facts as object | undefined)), situation)
 
 const checkAll = Effect.fnUntraced(function*(
   permission: Permission.Any,
@@ -76,7 +68,7 @@ const checkAll = Effect.fnUntraced(function*(
   if (again._tag !== whole._tag) return yield* violated("decided", `it was ${whole._tag}, then ${again._tag}`)
 
   for (const leaf of Permission.checks(subject)) {
-    const decision = yield* Permission.decide(leafPermission(leaf), facts)
+    const decision = yield* Permission.decide(ofTree(leaf), facts)
     if (decision._tag !== "Failed") continue
     const defect = decision.cause.reasons.find((reason) => reason._tag === "Die")
     if (defect !== undefined) return yield* violated("no failure", `${leaf.name} died: ${defect.defect}`)
@@ -96,9 +88,7 @@ const checkAll = Effect.fnUntraced(function*(
       return yield* violated("monotonic", `the ${phase} phase said ${early._tag}, a later one ${whole._tag}`)
     }
     for (const leaf of Permission.checks(subject).filter((leaf) => leaf.phase === phase)) {
-      const [then, later] = [blinded(facts, phase), facts].map((facts) =>
-        Permission.decide(leafPermission(leaf), facts)
-      )
+      const [then, later] = [blinded(facts, phase), facts].map((facts) => Permission.decide(ofTree(leaf), facts))
       const [a, b] = [yield* then!, yield* later!]
       if (a._tag !== b._tag) {
         return yield* violated(
@@ -130,11 +120,6 @@ const blinded = (facts: Permission.Facts, phase: Decision.Phase): Permission.Fac
   return { phase: "action", action, params, query, route }
 }
 
-const withTree = (tree: Permission.Tree): Permission.Permission =>
-  Value.make(Object.getPrototypeOf(Permission.allow), { tree })
-
-const leafPermission = (leaf: Permission.Check): Permission.Permission => withTree(leaf)
-
 /** A permission in which a check answers otherwise. */
 const replaced = (
   permission: Permission.Permission,
@@ -155,7 +140,7 @@ const replaced = (
         return { ...tree, member: replace(tree.member) }
     }
   }
-  return withTree(replace(permission.tree))
+  return ofTree(replace(permission.tree))
 }
 
 /** What an argument of a combinator may come to. */

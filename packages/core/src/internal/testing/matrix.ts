@@ -12,6 +12,7 @@ import * as Handlers from "../../Handlers.ts"
 import * as Permission from "../../Permission.ts"
 import type * as compile from "../compile.ts"
 import { outcomeOfDecision } from "../decide.ts"
+import { ofTree } from "../permit.ts"
 import { Standing } from "../standing.ts"
 import type { Acting } from "./connect.ts"
 import { contextOf, factsOf } from "./decide.ts"
@@ -110,9 +111,8 @@ export const matrix = <Name extends string, Params, Members, Needs, R>(
     const cells = yield* Effect.forEach(rows, ({ place, sample }) =>
       Effect.forEach(Object.values(options.identities), (actors) =>
         cellOf(compiled, place, sample, actors, options.handshake)))
-    const [connect] = cells
     const isConnected = (i: number) =>
-      connect![i] === "allow"
+      cells[0]![i] === "allow"
     return new Table(
       identities,
       rows.map(({ name }, row) => ({
@@ -181,7 +181,7 @@ const decideAll = Effect.fnUntraced(function*(
       case "Allow":
         break
       case "Pending":
-        pending.push(Permission.print({ tree: decision.residual } as Permission.Any))
+        pending.push(Permission.print(ofTree(decision.residual)))
         break
       case "Deny":
         return `deny ${decision.denial.check}`
