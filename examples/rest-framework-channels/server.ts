@@ -1,6 +1,7 @@
 /**
  * The consumers of rest_framework_channels' tests and documentation, ported. `PORT` says where, 8010 by default.
  */
+import { ChannelLayer } from "@effect-channels/core"
 import { NodeChannels } from "@effect-channels/node"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Config from "effect/Config"
@@ -12,14 +13,16 @@ import { createServer } from "node:http"
 import { Errs, ErrsLive } from "./consumers/errs.ts"
 import { ParentDenied, ParentDeniedLive } from "./consumers/parent-denied.ts"
 import { Perms, PermsLive } from "./consumers/perms.ts"
+import { Other, OtherLive, Room, RoomLive } from "./consumers/room.ts"
 import { Strict, StrictLive } from "./consumers/strict.ts"
 import { TestWs, TestWsLive } from "./consumers/testws.ts"
 import { AuthenticationLive } from "./users.ts"
 
 /** The `URLRouter` of the original: every consumer has its path. */
-const Channels = NodeChannels.serve([TestWs, Strict, Perms, ParentDenied, Errs]).pipe(
-  Layer.provide([TestWsLive, StrictLive, PermsLive, ParentDeniedLive, ErrsLive]),
-  Layer.provide(AuthenticationLive)
+const Channels = NodeChannels.serve([TestWs, Strict, Room, Other, Perms, ParentDenied, Errs]).pipe(
+  Layer.provide([TestWsLive, StrictLive, RoomLive, OtherLive, PermsLive, ParentDeniedLive, ErrsLive]),
+  // The `CHANNEL_LAYERS` of the original.
+  Layer.provide([AuthenticationLive, ChannelLayer.layerMemory])
 )
 
 const ServerLive = Layer.unwrap(Effect.gen(function*() {

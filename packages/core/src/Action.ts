@@ -9,6 +9,8 @@ import type { Inspectable } from "effect/Inspectable"
 import type { Pipeable } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import type * as Event from "./Event.ts"
+import type * as Group from "./Group.ts"
 import { both } from "./internal/permit.ts"
 import * as Value from "./internal/value.ts"
 import * as Permission from "./Permission.ts"
@@ -58,7 +60,31 @@ export interface Action<
   readonly permission: Permission.Any
   readonly concurrency: Concurrency | undefined
   readonly timeout: Duration.Input | undefined
+  readonly mode: Mode
 }
+
+/**
+ * What becomes of a success. A failure is always answered.
+ *
+ * - `Reply`: the client that asked is answered.
+ * - `Broadcast`: the members of a group are sent an event; the client is answered before, or not at all.
+ * - `Silent`: nobody hears of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Mode =
+  | { readonly _tag: "Reply" }
+  | { readonly _tag: "Silent" }
+  | {
+    readonly _tag: "Broadcast"
+    readonly group: Group.Any
+    readonly event: Event.Any
+    /** Makes the event's data of the success. */
+    readonly map: ((success: never) => unknown) | undefined
+    readonly reply: boolean
+    readonly includeSender: boolean
+  }
 
 /**
  * How many messages run at once.
@@ -91,6 +117,7 @@ export interface Any extends Pipeable, Inspectable {
   readonly permission: Permission.Any
   readonly concurrency: Concurrency | undefined
   readonly timeout: Duration.Input | undefined
+  readonly mode: Mode
 }
 
 /**
@@ -210,8 +237,11 @@ export const make = <
     object: undefined,
     permission: Permission.allow,
     concurrency: options?.concurrency,
-    timeout: options?.timeout
+    timeout: options?.timeout,
+    mode: reply
   })
+
+const reply: Mode = { _tag: "Reply" }
 
 const toSchema = (schema: Schema.Constraint | Schema.Struct.Fields | undefined): Schema.Constraint =>
   schema === undefined ? Schema.Void : Schema.isSchema(schema) ? schema : Schema.Struct(schema as Schema.Struct.Fields)
@@ -272,3 +302,88 @@ export const permit: {
     ...self,
     permission: both(self.permission, permission)
   }))
+
+/**
+ * How a broadcast is made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BroadcastOptions {
+  /** Whether the client that asked is answered as well, before the event. Default `true`. */
+  readonly reply?: boolean | undefined
+  /** Whether the connection that asked gets the event, where it is in the group. Default `true`. */
+  readonly includeSender?: boolean | undefined
+}
+
+/**
+ * Sends the action's success as an event to the group of this name that the connection is in; to all of them, where it is in
+ * several. `map` makes the event's data of the success, where it is not the same. The event has the action's status, and goes
+ * out after the reply. The consumer must have the group (`Consumer.join`, `Consumer.groups`) and the event (`Consumer.push`):
+ * one that has not does not start.
+ *
+ * A failure is answered, and sends no event. Where the group has a history, and it cannot be written, the answer is 503; where
+ * other processes cannot be reached, those of this one are sent the event all the same, and that is logged.
+ *
+ * **Example** (Say something to everybody in the room)
+ *
+ * ```ts
+ * import { Action, Consumer, Event, Group } from "@effect-channels/core"
+ * import * as Schema from "effect/Schema"
+ *
+ * const Room = Group.make("room", { room: Schema.String })
+ * const Posted = Event.make("message.posted", Schema.String)
+ *
+ * const say = Action.make("say", { payload: { text: Schema.String }, success: Schema.String }).pipe(
+ *   Action.broadcast(Room, Posted)
+ * )
+ * const typing = Action.make("typing", { success: Schema.Struct({ name: Schema.String }) }).pipe(
+ *   Action.broadcast(Room, Posted, { map: ({ name }) => `${name} is typing`, reply: false, includeSender: false })
+ * )
+ * const Chat = Consumer.make("chat", { path: "/ws/rooms/:room/" }).pipe(
+ *   Consumer.join(Room, ({ params }) => ({ room: params.room })),
+ *   Consumer.push(Posted),
+ *   Consumer.add(say, typing)
+ * )
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const broadcast: {
+  <E extends Event.Any>(
+    group: Group.Any,
+    event: E,
+    options?: BroadcastOptions
+  ): <A extends Any & { readonly success: { readonly Type: E["data"]["Type"] } }>(self: A) => A
+  <A extends Any, E extends Event.Any>(
+    group: Group.Any,
+    event: E,
+    options: BroadcastOptions & { readonly map: (success: A["success"]["Type"]) => E["data"]["Type"] }
+  ): (self: A) => A
+} = (
+  group: Group.Any,
+  event: Event.Any,
+  options: BroadcastOptions & { readonly map?: (success: never) => unknown } = {}
+) =>
+<A extends Any>(self: A): A =>
+  Value.make(proto, {
+    ...self,
+    mode: {
+      _tag: "Broadcast",
+      group,
+      event,
+      map: options.map,
+      reply: options.reply ?? true,
+      includeSender: options.includeSender ?? true
+    } satisfies Mode
+  })
+
+/**
+ * Has a success not answered: the client hears only of failures.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const silent = <A extends Any>(self: A): A =>
+  Value.make(proto, { ...self, mode: { _tag: "Silent" } satisfies Mode })

@@ -4,14 +4,20 @@
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type { Inspectable } from "effect/Inspectable"
 import type { Pipeable } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import type * as Action from "./Action.ts"
+import type { ChannelLayer } from "./ChannelLayer.ts"
+import type { ConnectionScope } from "./ConnectionScope.ts"
+import type * as Event from "./Event.ts"
+import type * as Group from "./Group.ts"
 import * as Handlers from "./Handlers.ts"
 import { both, unsaid } from "./internal/permit.ts"
 import * as Value from "./internal/value.ts"
+import type * as Membership_ from "./Membership.ts"
 import * as Permission from "./Permission.ts"
 import type * as Route from "./Route.ts"
 
@@ -50,7 +56,65 @@ export interface Consumer<out Name extends string, out Params, out Members = nev
   readonly subprotocols: ReadonlyArray<string>
   readonly concurrency: Action.Concurrency
   readonly timeout: Duration.Input | undefined
+  /** The groups that its connections can be in. */
+  readonly groups: ReadonlyArray<Membership>
+  /** The events that its clients can receive. */
+  readonly events: ReadonlyArray<Event.Any>
 }
+
+/**
+ * A group that the connections of a consumer can be in.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Membership {
+  readonly group: Group.Any
+  /** The parameters of the groups that a connection joins to begin with; it joins none without it. */
+  readonly join: ((scope: never) => unknown) | undefined
+  /** What the members are told of a connection that joins to begin with. */
+  readonly presence: ((scope: never) => unknown) | undefined
+}
+
+/**
+ * Says in the type of a consumer that its connections can be in a group.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Declares<out G extends Group.Any> {
+  readonly "~group": G
+}
+
+/**
+ * Says in the type of a consumer that its clients can receive an event.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Pushes<out E extends Event.Any> {
+  readonly "~event": E
+}
+
+/**
+ * The groups that the connections of a consumer can be in.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type GroupsOf<C> = C extends Consumer<infer _Name, infer _Params, infer Members, infer _Needs, infer _R>
+  ? Members extends Declares<infer G> ? G : never
+  : never
+
+/**
+ * The events that the clients of a consumer can receive.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type EventsOf<C> = C extends Consumer<infer _Name, infer _Params, infer Members, infer _Needs, infer _R>
+  ? Members extends Pushes<infer E> ? E : never
+  : never
 
 /**
  * Any consumer.
@@ -74,6 +138,8 @@ export interface Any extends Pipeable, Inspectable {
   readonly subprotocols: ReadonlyArray<string>
   readonly concurrency: Action.Concurrency
   readonly timeout: Duration.Input | undefined
+  readonly groups: ReadonlyArray<Membership>
+  readonly events: ReadonlyArray<Event.Any>
 }
 
 const proto = Value.prototype<Any>(TypeId, (self) => ({
@@ -82,6 +148,8 @@ const proto = Value.prototype<Any>(TypeId, (self) => ({
   path: self.path,
   permitConnect: Permission.print(self.connectPermission),
   permission: Permission.print(self.permission),
+  groups: self.groups.map(({ group }) => group.toJSON()),
+  events: self.events.map((event) => event.toJSON()),
   members: self.members.map((member) => member.toJSON())
 }))
 
@@ -136,7 +204,9 @@ export const make = <
     permission: unsaid,
     subprotocols: options.subprotocols ?? [defaultSubprotocol],
     concurrency: options.concurrency ?? 1,
-    timeout: options.timeout ?? "30 seconds"
+    timeout: options.timeout ?? "30 seconds",
+    groups: [],
+    events: []
   })
 
 /**
@@ -151,6 +221,104 @@ export const add =
     self: Consumer<Name, Params, Members, Needs, R> & Route.NoClash<Members, M[number]>
   ): Consumer<Name, Params, Members | M[number], Needs, R | Route.Services<M[number]>> =>
     Value.make(proto, { ...self, members: [...self.members, ...members] })
+
+/**
+ * Has each connection join a group to begin with, before the handshake is answered: one that may not is refused. The function
+ * says in which, by the scope of the connection: the parameters of one group, or of several; it may be an effect. In a group with
+ * presence, `presence` says what the members are told of the connection.
+ *
+ * **Example** (The room of the path, and the groups of the user)
+ *
+ * ```ts
+ * import { Authentication, Consumer, Group } from "@effect-channels/core"
+ * import * as Schema from "effect/Schema"
+ *
+ * class CurrentUser extends Authentication.Service<CurrentUser, { readonly teams: ReadonlyArray<string> }>()(
+ *   "app/CurrentUser"
+ * ) {}
+ *
+ * const Room = Group.make("room", { room: Schema.String })
+ * const Team = Group.make("team", { team: Schema.String })
+ * const Chat = Consumer.make("chat", { path: "/ws/rooms/:room/" }).pipe(
+ *   Consumer.join(Room, ({ params }) => ({ room: params.room })),
+ *   Consumer.join(Team, () => CurrentUser.use((user) => user.teams.map((team) => ({ team }))))
+ * )
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const join = <
+  Params,
+  G extends Group.Any,
+  E = never,
+  R2 = never,
+  EPresence = never,
+  RPresence = never
+>(
+  group: G,
+  params: (scope: ScopeOf<Params>) => Answer<OneOrMany<Group.ParamsOf<G>>, E, R2>,
+  ...options: [Group.PresenceOf<G>] extends [never] ? [] : [{
+    readonly presence: (scope: ScopeOf<Params>) => Answer<Group.PresenceOf<G>, EPresence, RPresence>
+  }]
+) =>
+<Name extends string, Members, Needs, R>(
+  self: Consumer<Name, Params, Members, Needs, R>
+): Consumer<
+  Name,
+  Params,
+  Members | Declares<G>,
+  Needs,
+  R | R2 | RPresence | Group.Services<G> | Membership_.Declared<G["name"]> | ChannelLayer
+> =>
+  Value.make(proto, {
+    ...self,
+    groups: [...self.groups, { group, join: params, presence: options[0]?.presence } satisfies Membership]
+  })
+
+type ScopeOf<Params> = Omit<ConnectionScope["Service"], "params"> & { readonly params: Params }
+
+type OneOrMany<A> = A | ReadonlyArray<A>
+
+type Answer<A, E, R> = A | Effect.Effect<A, E, R>
+
+/**
+ * Declares groups that handlers may have connections join, see the module `Membership`.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const groups =
+  <const G extends ReadonlyArray<Group.Any>>(...groups: G) =>
+  <Name extends string, Params, Members, Needs, R>(
+    self: Consumer<Name, Params, Members, Needs, R>
+  ): Consumer<
+    Name,
+    Params,
+    Members | Declares<G[number]>,
+    Needs,
+    R | Group.Services<G[number]> | Membership_.Declared<G[number]["name"]> | ChannelLayer
+  > =>
+    Value.make(proto, {
+      ...self,
+      groups: [
+        ...self.groups,
+        ...groups.map((group) => ({ group, join: undefined, presence: undefined } satisfies Membership))
+      ]
+    })
+
+/**
+ * Declares events that clients of the consumer may receive. No other events reach them.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const push =
+  <const E extends ReadonlyArray<Event.Any>>(...events: E) =>
+  <Name extends string, Params, Members, Needs, R>(
+    self: Consumer<Name, Params, Members, Needs, R>
+  ): Consumer<Name, Params, Members | Pushes<E[number]>, Needs, R | Event.Services<E[number]> | ChannelLayer> =>
+    Value.make(proto, { ...self, events: [...self.events, ...events] })
 
 /**
  * Guards the handshake: who is denied gets status 403, and no connection. Only connection checks can be decided there.

@@ -19,7 +19,7 @@ import type * as Cause from "effect/Cause"
  * @category models
  * @since 0.1.0
  */
-export type Phase = "connection" | "action" | "object" | "delivery"
+export type Phase = "connection" | "action" | "object" | "group" | "delivery"
 
 /**
  * Who denied, and what a client may be told about it.

@@ -34,6 +34,7 @@ import type { ConnectionScope } from "./ConnectionScope.ts"
 import type * as Consumer from "./Consumer.ts"
 import * as compile from "./internal/compile.ts"
 import * as Value from "./internal/value.ts"
+import type * as Membership from "./Membership.ts"
 import type { Query } from "./Query.ts"
 import type * as Route from "./Route.ts"
 
@@ -192,14 +193,15 @@ export const Live = <const Name extends string>(name: Name): Context.Service<Liv
   Context.Service<Live<Name>, compile.Consumer>(`effect-channels/Handlers/Live/${name}`)
 
 /**
- * What must be provided to a consumer's handlers: identity, scope and connection are there for each connection, an
- * authenticator stands for the identity.
+ * What must be provided to a consumer's handlers: identity, scope and connection are there for each connection, and the groups
+ * that the consumer declares; an authenticator stands for the identity.
  *
  * @category models
  * @since 0.1.0
  */
-export type Requirements<R> = R extends Authentication.AnyService ? Authentication.Authenticator<R>
-  : R extends ConnectionScope | Scope.Scope ? never
+export type Requirements<R, All = R> = R extends Authentication.AnyService ? Authentication.Authenticator<R>
+  : R extends ConnectionScope | Scope.Scope | Membership.Declared<infer _Name> ? never
+  : R extends Membership.Membership<infer Name> ? [Extract<All, Membership.Declared<Name>>] extends [never] ? R : never
   : R
 
 /**

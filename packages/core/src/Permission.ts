@@ -7,6 +7,7 @@
  * | {@link connection} | scope, identity | once per connection |
  * | {@link action} | + action, route, params | on every message, before the payload is decoded |
  * | {@link object} | + payload, the object | after the object is loaded, before the handler runs |
+ * | {@link group} | scope, identity, the group's params | when a connection joins the group |
  * | {@link delivery} | the recipient's scope and identity, the event | for each recipient of an event |
  *
  * A phase hands what it could not decide, the residual, to the next one. What is still pending after the last phase is
@@ -80,6 +81,8 @@ export interface Check {
   /** The decision where the check says no. */
   readonly denied: Decision.Deny
   readonly evaluate: (facts: never) => boolean | Effect.Effect<boolean, unknown, unknown>
+  /** Whether it is known to look at the scope: it is asked for each connection, whoever is behind it. */
+  readonly isScoped?: boolean
 }
 
 /**
@@ -158,7 +161,22 @@ export interface ObjectFacts<out Object, out Payload = unknown, out Params = Rea
  * @since 0.1.0
  */
 export interface DeliveryFacts<out Event> {
+  /** The type of the event. */
+  readonly type: string
+  /** Its data. */
   readonly event: Event
+}
+
+/**
+ * What a {@link group} check may look at, beyond what the connection's services say.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface GroupFacts<out Params = unknown> {
+  /** The name of the group. */
+  readonly group: string
+  readonly params: Params
 }
 
 /**
@@ -171,6 +189,7 @@ export type Facts =
   | { readonly phase: "connection" }
   | { readonly phase: "action" } & ActionFacts
   | { readonly phase: "object" } & ObjectFacts<unknown>
+  | { readonly phase: "group" } & GroupFacts
   | { readonly phase: "delivery" } & DeliveryFacts<unknown>
 
 const proto = Value.prototype<Permission>(TypeId, (self) => print(self))
@@ -181,13 +200,15 @@ const check = <Facts, E, R>(
   phase: Decision.Phase,
   name: string,
   evaluate: (facts: never) => Answer,
-  options: CheckOptions | undefined
+  options: CheckOptions | undefined,
+  isScoped = false
 ): Permission<Facts, E, R> =>
   make<Facts, E, R>({
     _tag: "Check",
     name,
     phase,
     evaluate,
+    isScoped,
     denied: Decision.deny({
       check: name,
       phase,
@@ -236,7 +257,7 @@ export const connection: {
 ): Permission<unknown, E, R | ConnectionScope> => {
   if (Effect.isEffect(answer)) return check("connection", name, () => answer, options)
   const ofScope: Effect.Effect<boolean, unknown, unknown> = ConnectionScope.use((scope) => lift(answer(scope)))
-  return check("connection", name, () => ofScope, options)
+  return check("connection", name, () => ofScope, options, true)
 }
 
 /** What is no effect is left to be judged, also where it is no boolean in spite of the types. */
@@ -306,6 +327,33 @@ export const object = <Object, Payload = unknown, Params = unknown>(): <A extend
   AnswerError<A>,
   AnswerServices<A>
 > => ofPhase("object")
+
+/**
+ * A check of a group that a connection is to be in: it may look at the group's params, and at scope and identity. It is decided
+ * when the connection joins the group, and again whenever its authority is invalidated.
+ *
+ * **Example** (Members of the room)
+ *
+ * ```ts
+ * import { Authentication, Permission } from "@effect-channels/core"
+ *
+ * class CurrentUser extends Authentication.Service<CurrentUser, { readonly rooms: ReadonlyArray<string> }>()(
+ *   "app/CurrentUser"
+ * ) {}
+ *
+ * const isMember = Permission.group<{ readonly room: string }>()("isMember", ({ params }) =>
+ *   CurrentUser.use((user) => user.rooms.includes(params.room)))
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const group = <Params = unknown>(): <A extends Answer>(
+  name: string,
+  answer: (facts: GroupFacts<Params>) => A,
+  options?: CheckOptions
+) => Permission<{ readonly group: string; readonly params: Params }, AnswerError<A>, AnswerServices<A>> =>
+  ofPhase("group")
 
 /**
  * A check of an event for one of its recipients: it may look at the event, and at the recipient's scope and identity.

@@ -16,6 +16,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Authority from "./Authority.ts"
 import * as ChannelError from "./ChannelError.ts"
+import type { ChannelLayer } from "./ChannelLayer.ts"
 import * as ConnectionScope from "./ConnectionScope.ts"
 import type * as Consumer from "./Consumer.ts"
 import * as Handlers from "./Handlers.ts"
@@ -107,8 +108,8 @@ export interface Pipeline {
   /** Whether a consumer has this path (given with or without its query string). */
   readonly has: (url: string) => boolean
   /**
-   * Decides over a handshake: path (404), authentication (401, 503), connect permission (403). Fails when it is refused;
-   * a check that breaks refuses it with status 500, and is logged.
+   * Decides over a handshake: path (404), authentication (401, 503), connect permission (403); then it joins the groups that it
+   * joins to begin with (403, 503). Fails when it is refused; a check that breaks refuses it with status 500, and is logged.
    */
   readonly connect: (handshake: ConnectionScope.Handshake) => Effect.Effect<Session, HandshakeRefused>
 }
@@ -122,6 +123,16 @@ export interface Pipeline {
  * @since 0.1.0
  */
 export const decisions: Metric.Counter<number> = Observe.decisions
+
+/**
+ * Counts what becomes of events for each of their recipients: the metric `effect_channels_deliveries_total`. Its attributes are
+ * `consumer`, `event` and `outcome`: `sent`; `denied` and `failed` by the permissions; `dropped_newest`, `dropped_oldest`,
+ * `superseded` and `disconnected` by what the event says of clients that do not read fast enough (`Event.WhenSlow`).
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const deliveries: Metric.Counter<number> = Observe.deliveries
 
 /**
  * Makes a pipeline of consumers with their handlers, which decides its connections anew on `Authority.invalidate` as long as
@@ -139,6 +150,7 @@ export const make = Effect.fnUntraced(function*<const Consumers extends Readonly
   limits: Limits = defaultLimits
 ): Effect.fn.Return<Pipeline, Handlers.DefinitionError, Handlers.Live<Consumers[number]["name"]> | Scope.Scope> {
   const router = new Path.Router<compile.Consumer>()
+  const layers = new Set<ChannelLayer["Service"]>()
   for (const [i, consumer] of consumers.entries()) {
     const other = consumers.slice(0, i).find((other) =>
       other.name === consumer.name || Path.isAmbiguous(other.path.split("/"), consumer.path.split("/"))
@@ -147,11 +159,13 @@ export const make = Effect.fnUntraced(function*<const Consumers extends Readonly
     const compiled = yield* Handlers.Live(consumer.name as Consumers[number]["name"])
     const problems = misplaced(yield* Effect.context<never>(), compiled.context)
     if (problems.length > 0) return yield* new Handlers.DefinitionError({ consumer: consumer.name, problems })
+    if (compiled.layer !== undefined) layers.add(compiled.layer)
     router.add(consumer.path, compiled)
   }
   const registry = new Registry(yield* Effect.context<never>())
   const authority = yield* Authority.Authority
   yield* authority.subscribe((target) => registry.invalidate(target))
+  for (const layer of layers) yield* layer.subscribe((signal) => registry.signal(signal))
   yield* Effect.addFinalizer(() => Effect.sync(() => registry.stop()))
   return {
     has: (url) => router.find(ConnectionScope.pathOf(url)) !== undefined,
@@ -201,20 +215,28 @@ const connect = Effect.fnUntraced(function*(
   const consumer = match.value
   const standing = new Standing(consumer, ConnectionScope.make(handshake, params), yield* Scope.make())
   const joining = registry.join()
-  return yield* identify(standing, joining).pipe(
-    Effect.catchCause((cause) => refusalOf(consumer, cause)),
-    // In one step: no news passes between the handshake and the connection.
-    Effect.map(() => {
-      registry.joined(joining)
-      const connection = new Connection(standing, params, limits, registry)
-      if (joining.hasMissed(standing)) connection.invalidate()
-      return new ConnectedSession(connection)
-    }),
-    Effect.onExit((exit) => {
-      if (exit._tag === "Success") return Effect.void
-      registry.joined(joining)
-      return Scope.close(standing.lifetime, exit)
-    })
+  return yield* Effect.uninterruptibleMask((restore) =>
+    restore(Effect.catchCause(identify(standing, joining), (cause) => refusalOf(consumer, cause))).pipe(
+      // In one step: no news passes between the handshake and the connection.
+      Effect.map(() => {
+        registry.joined(joining)
+        const connection = new Connection(standing, params, limits, registry)
+        if (joining.hasMissed(standing)) connection.invalidate()
+        return connection
+      }),
+      Effect.onExit((exit) => {
+        if (exit._tag === "Success") return Effect.void
+        registry.joined(joining)
+        return Scope.close(standing.lifetime, exit)
+      }),
+      Effect.tap((connection) =>
+        Effect.onExit(
+          restore(Effect.catchCause(connection.join, (cause) => refusalOf(consumer, cause))),
+          (exit) => exit._tag === "Success" ? Effect.void : connection.abandon
+        )
+      ),
+      Effect.map((connection) => new ConnectedSession(connection))
+    )
   )
 })
 

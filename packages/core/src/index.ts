@@ -51,6 +51,21 @@ export * as Authority from "./Authority.ts"
 export * as ChannelError from "./ChannelError.ts"
 
 /**
+ * Holds the groups of connections, and carries events to them: in one process ({@link layerMemory}), or across many (the
+ * package `@effect-channels/redis`).
+ *
+ * Events can be sent from anywhere, not only from a connection: a handler, an HTTP route, a fiber of its own.
+ *
+ * **What is promised.** An event reaches every member that is in the group when it is sent, at most once, and the events of one
+ * sender to one group in the order in which they were sent. Members of the sender's process are served at once. Across processes
+ * see the layer. A group with a history keeps its last events, gives each a position, and one order for everybody: whoever comes
+ * back with the last position they have seen gets what they have missed, or is told that there is a gap.
+ *
+ * @since 0.1.0
+ */
+export * as ChannelLayer from "./ChannelLayer.ts"
+
+/**
  * Checks that many applications need, ready to be combined with their own.
  *
  * | check | phase | allows |
@@ -116,6 +131,26 @@ export * as Credentials from "./Credentials.ts"
 export * as Decision from "./Decision.ts"
 
 /**
+ * A typed message that the server sends without being asked: what it carries, who may receive it, and what becomes of it when a
+ * client does not read fast enough.
+ *
+ * A consumer says with `Consumer.push` which events its clients can receive: no others reach them.
+ *
+ * @since 0.1.0
+ */
+export * as Event from "./Event.ts"
+
+/**
+ * A typed, named set of connections, which events are sent to as a whole: the room "lobby", the watchers of document 7.
+ *
+ * A group belongs to the consumers that declare it (`Consumer.join`, `Consumer.groups`): two consumers whose groups have the same
+ * name and parameters do not hear each other, unless the group is {@link shared}.
+ *
+ * @since 0.1.0
+ */
+export * as Group from "./Group.ts"
+
+/**
  * The handlers of a consumer's actions, composed with `pipe` and checked against the consumer: a missing or surplus
  * handler, a wrong payload or result, or an error that was not declared does not compile.
  *
@@ -140,6 +175,33 @@ export * as Decision from "./Decision.ts"
 export * as Handlers from "./Handlers.ts"
 
 /**
+ * The groups that a connection is in, for its handlers: they have it join and leave.
+ *
+ * A connection leaves all of its groups when it ends. Which groups it can be in, its consumer declares (`Consumer.join`,
+ * `Consumer.groups`); a handler that joins another one does not compile.
+ *
+ * **Example** (A handler that follows a document)
+ *
+ * ```ts
+ * import { Action, Consumer, Group, Handlers, Membership } from "@effect-channels/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Schema from "effect/Schema"
+ *
+ * const Document = Group.make("document", { id: Schema.Int })
+ * const follow = Action.make("follow", { payload: { id: Schema.Int } })
+ * const Documents = Consumer.make("documents", { path: "/ws/" }).pipe(Consumer.groups(Document), Consumer.add(follow))
+ *
+ * const DocumentsLive = Consumer.handlers(Documents).pipe(
+ *   Handlers.handle("follow", ({ payload }) => Effect.asVoid(Membership.join(Document, { id: payload.id }))),
+ *   Handlers.toLayer
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+export * as Membership from "./Membership.ts"
+
+/**
  * Who may do what: a boolean expression over named checks, which can be printed, explained, tested, and decided phase by
  * phase.
  *
@@ -148,6 +210,7 @@ export * as Handlers from "./Handlers.ts"
  * | {@link connection} | scope, identity | once per connection |
  * | {@link action} | + action, route, params | on every message, before the payload is decoded |
  * | {@link object} | + payload, the object | after the object is loaded, before the handler runs |
+ * | {@link group} | scope, identity, the group's params | when a connection joins the group |
  * | {@link delivery} | the recipient's scope and identity, the event | for each recipient of an event |
  *
  * A phase hands what it could not decide, the residual, to the next one. What is still pending after the last phase is

@@ -199,7 +199,7 @@ describe("deciding", () => {
   })
 
   it("takes the facts of a phase, all of them", () => {
-    Permission.decide(isPublic, { phase: "delivery", event: { secret: true } })
+    Permission.decide(isPublic, { phase: "delivery", type: "posted", event: { secret: true } })
     // @ts-expect-error: no event
     Permission.decide(isPublic, { phase: "delivery" })
     // @ts-expect-error: no such phase

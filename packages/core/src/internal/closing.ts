@@ -9,8 +9,11 @@ export const closeCode = ({ status }: Reply.Failure): number =>
   status === 401 ? 4401 : status === 403 ? 4403 : status < 500 || status === 503 ? 1013 : 1011
 
 /** What is wrong, in so many bytes as fit in a close frame (RFC 6455, 5.5). */
-export const reasonOf = (failure: Reply.Failure): string => {
-  let reason = detailOf(failure)
+export const reasonOf = (failure: Reply.Failure): string => cut(detailOf(failure))
+
+/** As much of a text as fits in a close frame. */
+export const cut = (text: string): string => {
+  let reason = text
   while (byteLength(reason) > 123) reason = reason.slice(0, -1)
   // Not half of a character.
   return reason.replace(/[\uD800-\uDBFF]$/, "")

@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import type * as Action from "../Action.ts"
 import * as Authentication from "../Authentication.ts"
+import { ChannelLayer } from "../ChannelLayer.ts"
 import type * as Consumer_ from "../Consumer.ts"
 import type { Request } from "../Handlers.ts"
 import * as Permission from "../Permission.ts"
@@ -18,6 +19,7 @@ import type * as Reply from "../Reply.ts"
 import type * as Route_ from "../Route.ts"
 import * as Settings from "../Settings.ts"
 import type { Rule } from "../Throttle.ts"
+import * as channels from "./channels.ts"
 import * as Envelope from "./envelope.ts"
 import { Observer, type Tally } from "./observe.ts"
 import * as Path from "./path.ts"
@@ -66,6 +68,12 @@ export interface Consumer {
   /** Counts the decisions over messages that name no action of the consumer. */
   readonly strays: Tally
   readonly formatError: (failure: Reply.Failure) => ReadonlyArray<unknown>
+  /** The groups that its connections can be in, by name. */
+  readonly groups: ReadonlyMap<string, channels.Group>
+  /** The events that its clients can receive, by type; those of the protocol itself among them. */
+  readonly events: ReadonlyMap<string, channels.Event>
+  /** Holds the groups, where there are any. */
+  readonly layer: ChannelLayer["Service"] | undefined
   /** The services of the server. */
   readonly context: Context.Context<never>
 }
@@ -120,7 +128,14 @@ export interface Endpoint {
   readonly concurrency: number | undefined
   /** Counts the decisions over it. */
   readonly tally: Tally
+  /** Whether a success is answered. */
+  readonly reply: boolean
+  /** What a success is sent as, to a group. */
+  readonly broadcast: Broadcast | undefined
 }
+
+/** What an action sends to a group. */
+export type Broadcast = Extract<Action.Mode, { readonly _tag: "Broadcast" }>
 
 export type Decode = (
   input: unknown,
@@ -146,9 +161,11 @@ export const make = (
   const services = Context.merge(settings.services, context)
   const authenticators = Authentication.authenticators(services)
   const observer = new Observer(consumer.name, services)
+  const layer = Context.getOrUndefined(context as Context.Context<ChannelLayer>, ChannelLayer)
   const compiler = new Compiler(consumer, permission, handlers, observer)
   compiler.settings(settings)
   compiler.consumer()
+  compiler.channels(layer)
   if (compiler.problems.length > 0) return compiler.problems
   const routes = new Path.Router<Route>()
   for (const route of compiler.routes) routes.add(route.pattern, route)
@@ -177,6 +194,9 @@ export const make = (
     handshakes: observer.tally("$connect"),
     strays: observer.tally(""),
     formatError: settings.formatError,
+    groups: channels.groupsOf(consumer),
+    events: channels.eventsOf(consumer, observer),
+    layer,
     context: services
   }
 }
@@ -236,6 +256,34 @@ class Compiler {
       const [route, name] = JSON.parse(key)
       this.problems.push(`${where(route, name)} has a handler, but no such action was added to the consumer`)
     }
+  }
+
+  /** Groups and events. */
+  channels(layer: ChannelLayer["Service"] | undefined): void {
+    const { events, groups } = this.#consumer
+    this.problems.push(...channels.problemsOf(this.#consumer))
+    if (layer === undefined && events.length + groups.length > 0) {
+      this.problems.push(
+        "it has groups or events, but there is no ChannelLayer: provide one, ChannelLayer.layerMemory say"
+      )
+    }
+  }
+
+  /** What an action sends to a group. */
+  #broadcast(place: string, mode: Action.Mode): Broadcast | undefined {
+    if (mode._tag !== "Broadcast") return undefined
+    const { event, group } = mode
+    if (!this.#consumer.groups.some((one) => one.group === group)) {
+      this.problems.push(
+        `${place} is broadcast to the group "${group.name}", which the consumer does not have: add Consumer.join or Consumer.groups`
+      )
+    }
+    if (!this.#consumer.events.includes(event)) {
+      this.problems.push(
+        `${place} is broadcast as the event "${event.type}", which the consumer does not have: add Consumer.push`
+      )
+    }
+    return mode
   }
 
   #level(
@@ -339,7 +387,9 @@ class Compiler {
       run: typeof handle === "function" ? handle : handle.run,
       timeout: millis(action.timeout ?? this.#consumer.timeout),
       concurrency: action.concurrency === undefined ? undefined : limitOf(action.concurrency),
-      tally: this.#observer.tally(action.name)
+      tally: this.#observer.tally(action.name),
+      reply: action.mode._tag === "Reply" || (action.mode._tag === "Broadcast" && action.mode.reply),
+      broadcast: this.#broadcast(place, action.mode)
     }
   }
 

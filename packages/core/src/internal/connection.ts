@@ -11,15 +11,20 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import * as ChannelError from "../ChannelError.ts"
+import { type Envelope as Envelope_, Message } from "../ChannelLayer.ts"
 import type * as Decision from "../Decision.ts"
+import * as Membership from "../Membership.ts"
 import * as Reply from "../Reply.ts"
 import type { Closed, Transport } from "../Transport.ts"
+import { Delivery } from "./audience.ts"
 import { closeCode, lost, reasonOf } from "./closing.ts"
 import type * as compile from "./compile.ts"
 import { State, take } from "./counts.ts"
 import * as Envelope from "./envelope.ts"
 import { Exchange } from "./exchange.ts"
 import { deniedBy, errorsOf, failureOf } from "./failure.ts"
+import { Mailbox, type Membership as MembershipOf } from "./mailbox.ts"
+import { Memberships } from "./memberships.ts"
 import type { Recorder } from "./observe.ts"
 import type { Registry } from "./registry.ts"
 import * as Renewal from "./renewal.ts"
@@ -71,6 +76,11 @@ export class Connection {
   readonly #registry: Registry | undefined
   readonly #limits: Limits
   readonly #main: Lane
+  readonly #memberships: Memberships | undefined
+  /** The events for it; made when there is one. */
+  #mailbox: Mailbox | undefined
+  /** How many replies the events wait for. */
+  #holds = 0
   #transport: Transport | undefined
   #lanes: Map<compile.Endpoint, Lane> | undefined
   #running: Set<Running> | undefined
@@ -105,6 +115,16 @@ export class Connection {
     this.#limits = limits
     this.#registry = registry
     this.#main = { limit: standing.consumer.concurrency, running: 0, waiting: undefined }
+    const { groups, layer } = standing.consumer
+    if (layer !== undefined && groups.size > 0) {
+      this.#memberships = new Memberships({
+        standing,
+        layer,
+        deliver: (message, membership) => this.deliver(message, membership),
+        failure: (cause) => this.#failure(cause)
+      })
+      standing.context = Context.add(standing.context, Membership.Memberships, this.#memberships)
+    }
     registry?.add(this)
   }
 
@@ -114,6 +134,7 @@ export class Connection {
       Effect.suspend(() => {
         this.#transport = transport
         if (this.#closing !== undefined) transport.close(this.#closing.code, this.#closing.reason)
+        this.#mailbox?.pump()
         return transport.run((frames) => this.#receive(frames))
       }),
       (exit) => this.#end(exit)
@@ -129,9 +150,11 @@ export class Connection {
     if (this.#watch !== undefined) fibers.push(this.#watch)
     if (this.#changing !== undefined) fibers.push(this.#changing)
     this.#registry?.remove(this)
+    this.#mailbox?.clear()
     const how = exit._tag === "Success" ? `with ${exit.value.code} ${exit.value.reason}`.trimEnd() : "by the server"
     return Fiber.interruptAll(fibers).pipe(
       Effect.andThen(Effect.logDebug(`The connection ended ${how}`)),
+      Effect.ensuring(this.#memberships?.end ?? Effect.void),
       Effect.ensuring(Scope.close(this.standing.lifetime, exit)),
       Effect.provideContext(this.standing.context)
     )
@@ -144,7 +167,7 @@ export class Connection {
       this.#registry?.remove(this)
       return Effect.andThen(
         this.#changing === undefined ? Effect.void : Fiber.interrupt(this.#changing),
-        Scope.close(this.standing.lifetime, Exit.void)
+        Effect.andThen(this.#memberships?.end ?? Effect.void, Scope.close(this.standing.lifetime, Exit.void))
       )
     })
   }
@@ -313,7 +336,7 @@ export class Connection {
     if (this.#isClosed || running.isAnswered) {
       this.#running?.delete(running)
       lane.running--
-      this.#answered()
+      this.#answered(exchange)
     } else if (this.#changes !== undefined) {
       running.exit = exit
     } else {
@@ -324,12 +347,18 @@ export class Connection {
 
   #answer(exchange: Exchange, reply: string): void {
     this.#record(exchange)
-    // Nothing follows a close frame.
-    if (this.#closing === undefined) this.#send(reply)
-    this.#answered()
+    // Nothing follows a close frame; and some successes are not answered.
+    if (this.#closing === undefined && reply !== "") this.#send(reply)
+    if (exchange.broadcast !== undefined) this.#broadcast(exchange.broadcast, exchange.envelope)
+    this.#answered(exchange)
   }
 
-  #answered(): void {
+  #answered(exchange: Exchange): void {
+    if (exchange.isHolding) {
+      exchange.isHolding = false
+      this.#holds--
+      this.#mailbox?.pump()
+    }
     this.#inFlight--
     if (this.#inFlight === 0) this.#idle()
   }
@@ -361,6 +390,91 @@ export class Connection {
       this.#pumpAll()
       if (!this.#isStalled) transport.resume()
     }))
+  }
+
+  // ---- events
+
+  /** Takes an event for the client: of a group, or for itself. Those that its consumer does not declare do not reach it. */
+  deliver(message: Message, membership: MembershipOf | undefined): void {
+    const event = this.consumer.events.get(message.type)
+    if (event === undefined || this.isOver) return
+    let delivery = event.current
+    if (delivery?.message !== message) event.current = delivery = new Delivery(message, event)
+    ;(this.#mailbox ??= new Mailbox(this)).take(delivery, membership)
+  }
+
+  /** How many events wait. */
+  get waiting(): number {
+    return this.#mailbox?.length ?? 0
+  }
+
+  /** Has it join the groups that it joins to begin with. Fails with why it may not. */
+  get join(): Effect.Effect<void, unknown> {
+    return this.#memberships === undefined
+      ? Effect.void
+      : Effect.provideContext(Effect.suspend(() => this.#memberships!.joinAll()), this.standing.context)
+  }
+
+  /** The groups that it is in. */
+  get memberships(): number {
+    return this.#memberships?.size ?? 0
+  }
+
+  broadcast(group: string, envelope: Envelope_): Effect.Effect<void, ChannelError.Unavailable> {
+    const message = new Message(envelope)
+    const { layer } = this.consumer
+    // It is in no group where there is no layer.
+    const addresses = this.#memberships?.addressesOf(group) ?? []
+    return addresses.length === 1
+      ? layer!.send(addresses[0]!, message)
+      : Effect.forEach(addresses, (address) => layer!.send(address, message), { discard: true })
+  }
+
+  #broadcast(sending: Effect.Effect<void, ChannelError.Unavailable>, echo: Envelope.Echo): void {
+    this.#fork(
+      Effect.catchCause(sending, (cause) =>
+        Effect.logWarning(
+          `The event of "${echo.action}" of "${this.consumer.consumer.name}" did not reach all servers`,
+          cause
+        ))
+    )
+  }
+
+  hold(): void {
+    this.#holds++
+  }
+
+  get transport(): Transport | undefined {
+    return this.#transport
+  }
+
+  get isHeld(): boolean {
+    return this.#changes !== undefined || this.#holds > 0
+  }
+
+  get isOver(): boolean {
+    return this.#isClosed || this.#closing !== undefined
+  }
+
+  get maxUnsent(): number {
+    return this.#limits.maxUnsent
+  }
+
+  get generation(): number {
+    return this.#registry?.generation ?? 0
+  }
+
+  fork(effect: Effect.Effect<void, never, unknown>): void {
+    this.#fork(effect)
+  }
+
+  broke(type: string, cause: Cause.Cause<unknown>): void {
+    this.#fork(Effect.logError(`The permission to receive "${type}" of "${this.consumer.consumer.name}" broke`, cause))
+  }
+
+  tooSlow(): void {
+    const message = "The client does not read as fast as events come"
+    this.#terminate(1013, Reply.refused(new ChannelError.Unavailable({ message })))
   }
 
   #now(): number {
@@ -457,6 +571,7 @@ export class Connection {
           yield* decided
           this.#registry?.changed(this)
           yield* this.#review
+          if (this.#memberships !== undefined) yield* this.#memberships.review
         }),
         Math.max(0, this.consumer.redecisionTimeout - late)
       )
@@ -581,6 +696,7 @@ export class Connection {
       running.exit = undefined
       this.#resume(running, exit)
     }
+    this.#mailbox?.pump()
     this.#pumpAll()
   }
 

@@ -20,6 +20,14 @@ export interface Memory {
   readonly lock: (check: Check) => Semaphore.Semaphore
   /** Is told what each check said, where somebody wants to know. */
   readonly recorder?: Recorder
+  /** What checks say to everybody with the same identity. */
+  readonly shared?: Shared
+}
+
+/** Asks checks for all connections with the same identity at once. */
+export interface Shared {
+  /** What a check says; `undefined` where it looks at more than the identity, and has to be asked for each connection. */
+  readonly ask: (check: Check, facts: Facts) => Result | undefined | Effect.Effect<Result | undefined, never, unknown>
 }
 
 /** Is told what checks said. */
@@ -29,7 +37,7 @@ export interface Recorder {
   readonly said: (check: Check, decision: Result, since: bigint) => void
 }
 
-const order: ReadonlyArray<Decision.Phase> = ["connection", "action", "object", "delivery"]
+const order: ReadonlyArray<Decision.Phase> = ["connection", "action", "object", "group", "delivery"]
 
 /** The latest of some phases. */
 export const latest = (phases: ReadonlyArray<Decision.Phase>): Decision.Phase =>
@@ -173,6 +181,23 @@ const askCheck = (
     const known = memory.get(check)
     if (known !== undefined) return known
   }
+  const shared = memory?.shared
+  if (shared === undefined || check.isScoped === true) return askAlone(check, facts, memory, isKept)
+  const said = shared.ask(check, facts)
+  const take = (result: Result | undefined) =>
+    result === undefined ? askAlone(check, facts, memory, isKept) : keep(check, memory, isKept, result)
+  return Effect.isEffect(said) ? Effect.flatMap(said, (result) => effectOf(take(result))) : take(said)
+}
+
+const effectOf = (result: Result | Effect.Effect<Result, never, unknown>): Effect.Effect<Result, never, unknown> =>
+  Effect.isEffect(result) ? result : Effect.succeed(result)
+
+const askAlone = (
+  check: Check,
+  facts: Facts,
+  memory: Memory | undefined,
+  isKept: boolean
+): Result | Effect.Effect<Result, never, unknown> => {
   let answer: boolean | Effect.Effect<boolean, unknown, unknown>
   try {
     answer = check.evaluate(facts as never)
@@ -182,7 +207,7 @@ const askCheck = (
   if (!Effect.isEffect(answer)) return keep(check, memory, isKept, judge(check, answer))
   if (Exit.isExit(answer)) return keep(check, memory, isKept, fromExit(check, answer))
   const asked = Effect.map(Effect.exit(answer), (exit) => keep(check, memory, isKept, fromExit(check, exit)))
-  if (!isKept) return asked
+  if (!isKept || memory === undefined) return asked
   return memory.lock(check).withPermits(1)(Effect.suspend(() => {
     const known = memory.get(check)
     return known === undefined ? asked : Effect.succeed(known)
@@ -193,16 +218,18 @@ const keep = (
   check: Check,
   memory: Memory | undefined,
   isKept: boolean,
-  decision: Decision.Decision
-): Decision.Decision => {
+  decision: Result
+): Result => {
   if (isKept && (decision._tag === "Allow" || decision._tag === "Deny")) memory?.set(check, decision)
   return decision
 }
 
-const fromExit = (check: Check, exit: Exit.Exit<unknown, unknown>): Decision.Decision =>
+/** What a check said that answered so. */
+export const fromExit = (check: Check, exit: Exit.Exit<unknown, unknown>): Decision.Decision =>
   exit._tag === "Success" ? judge(check, exit.value) : Decision.failed(check.name, exit.cause)
 
-const judge = (check: Check, answer: unknown): Decision.Decision => {
+/** What a check said that answered so, in spite of its types maybe. */
+export const judge = (check: Check, answer: unknown): Decision.Decision => {
   if (answer === true) return Decision.allow
   if (answer === false) return check.denied
   // Neither true nor false, in spite of the types: were it taken for false, `not` would allow.

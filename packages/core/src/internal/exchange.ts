@@ -11,11 +11,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as ChannelError from "../ChannelError.ts"
+import type * as ChannelLayer from "../ChannelLayer.ts"
 import * as Decision from "../Decision.ts"
 import type { Request } from "../Handlers.ts"
 import type * as Permission from "../Permission.ts"
 import * as Query from "../Query.ts"
 import * as Reply from "../Reply.ts"
+import * as channels from "./channels.ts"
 import type * as compile from "./compile.ts"
 import * as decide from "./decide.ts"
 import * as Envelope from "./envelope.ts"
@@ -32,6 +34,10 @@ export interface Context {
   readonly standing: Standing
   /** Writes the reply of a failure, and logs what broke. */
   readonly refuse: (echo: Envelope.Echo, failure: Reply.Failure) => string
+  /** Sends an event to the groups of this name that the connection is in. */
+  readonly broadcast: (group: string, envelope: ChannelLayer.Envelope) => Effect.Effect<void, ChannelError.Unavailable>
+  /** Has the events for the connection wait, until the reply is sent. */
+  readonly hold: () => void
 }
 
 const Stage = {
@@ -50,7 +56,11 @@ const Stage = {
   /** The payload or the fields were refused: what is wrong with them is looked for. */
   Problems: 12,
   /** A declared error is encoded. */
-  Failure: 13
+  Failure: 13,
+  /** The event is encoded that goes to a group. */
+  Event: 14,
+  /** It is sent, where the reply waits for it. */
+  Broadcast: 15
 } as const
 
 type Stage = (typeof Stage)[keyof typeof Stage]
@@ -67,6 +77,10 @@ export class Exchange {
   readonly endpoint: compile.Endpoint | undefined
   /** What the exchange waits for, when {@link advance} or {@link resume} has not answered. */
   waitsFor: Work | undefined = undefined
+  /** What is to be sent to a group after the reply. */
+  broadcast: Effect.Effect<void, ChannelError.Unavailable> | undefined = undefined
+  /** Whether events for the connection wait for its reply. */
+  isHolding = false
   /** Records what is decided, where somebody looks. */
   recorder: Recorder | undefined = undefined
   readonly #context: Context
@@ -90,6 +104,8 @@ export class Exchange {
   #decidedIn: "action" | "object" | undefined = undefined
   /** Which of them was refused, while its problems are looked for. */
   #refused: typeof Stage.Payload | typeof Stage.Fields = Stage.Payload
+  /** The reply of a success, `""` where it is not answered. */
+  #success = ""
   #reply: string | undefined = undefined
 
   constructor(context: Context, frame: string | Uint8Array) {
@@ -222,6 +238,10 @@ export class Exchange {
         const { encodeSuccess } = this.endpoint!
         return encodeSuccess === undefined ? this.#succeed(null) : attempt(encodeSuccess, this.#value)
       }
+      case Stage.Event:
+        return this.#encodeEvent(this.endpoint!.broadcast!)
+      case Stage.Broadcast:
+        return this.#value as Work
       case Stage.Failure:
         return this.#value as Work
     }
@@ -269,6 +289,12 @@ export class Exchange {
         break
       case Stage.Success:
         this.#succeed(exit.value)
+        break
+      case Stage.Event:
+        this.#send(this.endpoint!.broadcast!, exit.value as ChannelLayer.Envelope)
+        break
+      case Stage.Broadcast:
+        this.#reply = this.#success
         break
       case Stage.Failure:
         this.#reply = this.#context.refuse(this.envelope, exit.value as Reply.Failure)
@@ -349,11 +375,41 @@ export class Exchange {
   #succeed(data: unknown): undefined {
     const endpoint = this.endpoint!
     try {
-      this.#reply = Envelope.write(this.envelope, endpoint.status, "[]", JSON.stringify(data) ?? "null", endpoint.json)
+      // What is not answered is not written.
+      this.#success = endpoint.reply
+        ? Envelope.write(this.envelope, endpoint.status, "[]", JSON.stringify(data) ?? "null", endpoint.json)
+        : ""
     } catch (defect) {
-      this.#fail(Cause.die(defect))
+      return this.#fail(Cause.die(defect))
     }
+    if (endpoint.broadcast !== undefined) return this.#to(Stage.Event)
+    this.#reply = this.#success
     return undefined
+  }
+
+  #encodeEvent({ event, includeSender, map }: compile.Broadcast): Work {
+    try {
+      return channels.envelopeOf(event, map === undefined ? this.#value : map(this.#value as never), {
+        status: this.endpoint!.status,
+        except: includeSender ? undefined : this.#context.standing.scope.id
+      })
+    } catch (defect) {
+      return Exit.die(defect)
+    }
+  }
+
+  /** Whoever asked is answered first; where the group has a history, when the event is in it. */
+  #send({ group }: compile.Broadcast, envelope: ChannelLayer.Envelope): undefined {
+    const broadcast = this.#context.broadcast(group.name, envelope)
+    if (group.history === undefined) {
+      this.broadcast = broadcast
+      this.#reply = this.#success
+      return undefined
+    }
+    this.isHolding = true
+    this.#context.hold()
+    this.#value = broadcast
+    return this.#to(Stage.Broadcast)
   }
 
   #refuse(error: ChannelError.ChannelError): undefined {

@@ -49,6 +49,11 @@ export class Observer {
     return new Tally(this.#consumer, action, this.#context)
   }
 
+  /** Counts what becomes of one type of event. */
+  deliveries(event: string): Deliveries {
+    return new Deliveries(this.#consumer, event, this.#context)
+  }
+
   /** What records a handshake or message, where somebody looks. */
   record(action: string): Recorder | undefined {
     if (!this.#logs && this.#tracer === undefined && this.#listeners.size === 0) return undefined
@@ -59,6 +64,48 @@ export class Observer {
   listen(listener: Listener): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+}
+
+/** The metric of all deliveries, see `Pipeline.deliveries`. */
+export const deliveries: Metric.Counter<number> = Metric.counter("effect_channels_deliveries_total", {
+  description: "Events for connections, by consumer, event and what became of them",
+  incremental: true
+})
+
+/** What became of an event for one of its recipients. */
+export type Delivered =
+  | "sent"
+  | "denied"
+  | "failed"
+  | "dropped_newest"
+  | "dropped_oldest"
+  | "superseded"
+  | "disconnected"
+
+/** Counts what becomes of one type of event. */
+export class Deliveries {
+  readonly #attributes: { readonly consumer: string; readonly event: string }
+  readonly #context: Context.Context<never>
+  readonly #known = new Map<Delivered, Cell>()
+  #sent: Cell | undefined
+
+  constructor(consumer: string, event: string, context: Context.Context<never>) {
+    this.#attributes = { consumer, event }
+    this.#context = context
+  }
+  /** It has been sent. */
+  sent(): void {
+    ;(this.#sent ??= this.#cell("sent")).count++
+  }
+  /** It has come to something else. */
+  count(outcome: Delivered): void {
+    let cell = this.#known.get(outcome)
+    if (cell === undefined) this.#known.set(outcome, cell = this.#cell(outcome))
+    cell.count++
+  }
+  #cell(outcome: Delivered): Cell {
+    return cellOf(deliveries, this.#context, { ...this.#attributes, outcome })
   }
 }
 
@@ -87,29 +134,34 @@ export class Tally {
     const key = outcome === "Allow" ? phase : `${outcome} ${phase} ${check}`
     let cell = this.#known.get(key)
     if (cell === undefined) {
-      cell = this.#cell({ ...this.#attributes, phase, outcome: outcome.toLowerCase(), check })
+      cell = cellOf(decisions, this.#context, { ...this.#attributes, phase, outcome: outcome.toLowerCase(), check })
       this.#known.set(key, cell)
     }
     cell.count++
   }
+}
 
-  #cell(attributes: Readonly<Record<string, string>>): Cell {
-    const registry = Context.get(this.#context, Metric.MetricRegistry)
-    let shared = cells.get(registry)
-    if (shared === undefined) cells.set(registry, shared = new Map())
-    const key = JSON.stringify(Object.values(attributes))
-    let cell = shared.get(key)
-    if (cell === undefined) {
-      const made = cell = { count: 0 }
-      shared.set(key, cell)
-      Metric.registerUnsafe(Metric.withAttributes(decisions, attributes), this.#context, {
-        get: () => ({ count: made.count, incremental: true }),
-        update: constVoid,
-        modify: constVoid
-      })
-    }
-    return cell
+/** The number of a metric with these attributes, in the registry of these services. */
+const cellOf = (
+  metric: Metric.Counter<number>,
+  context: Context.Context<never>,
+  attributes: Readonly<Record<string, string>>
+): Cell => {
+  const registry = Context.get(context, Metric.MetricRegistry)
+  let shared = cells.get(registry)
+  if (shared === undefined) cells.set(registry, shared = new Map())
+  const key = JSON.stringify([metric.id, ...Object.values(attributes)])
+  let cell = shared.get(key)
+  if (cell === undefined) {
+    const made = cell = { count: 0 }
+    shared.set(key, cell)
+    Metric.registerUnsafe(Metric.withAttributes(metric, attributes), context, {
+      get: () => ({ count: made.count, incremental: true }),
+      update: constVoid,
+      modify: constVoid
+    })
   }
+  return cell
 }
 
 /** What was decided over a handshake or message. */

@@ -3,6 +3,7 @@
  */
 import type * as Context from "effect/Context"
 import { everyone, type Target } from "../Authority.ts"
+import { Message, type Signal } from "../ChannelLayer.ts"
 import type { Connection } from "./connection.ts"
 import { Deadlines } from "./deadlines.ts"
 import type { Standing } from "./standing.ts"
@@ -55,8 +56,9 @@ const unknownKey = Symbol("effect-channels/unknown")
 /** The connections of a server. */
 export class Registry {
   readonly #connections = new Map<Connection, Place>()
-  /** Those of each user: mostly it is one, which needs no set. */
-  readonly #byKey = new Map<string | symbol, Connection | Set<Connection>>()
+  /** Those of each user. */
+  readonly #byKey = new Index<string | symbol>()
+  readonly #byId = new Index<string>()
   readonly #joining = new Set<Joining>()
   readonly #expiries: Deadlines<Connection>
 
@@ -79,20 +81,38 @@ export class Registry {
     return this.#byKey.size
   }
 
+  /** Grows whenever facts of connections have changed. */
+  generation = 0
+
   /** The facts of some connections have changed. */
   invalidate(target: Target): void {
+    this.generation++
     for (const joining of this.#joining) joining.miss(target)
     for (const connection of this.#candidates(target)) {
       if (connection.standing.isMeant(target)) connection.invalidate()
     }
   }
 
+  /** Another server, or somebody outside of any connection, has something for connections of a consumer. */
+  signal(signal: Signal): void {
+    const message = signal._tag === "Event" ? new Message(signal.event) : undefined
+    for (const connection of this.#candidates(signal.target)) {
+      const { consumer, standing } = connection
+      if (consumer.consumer.name !== signal.consumer || !standing.isExactly(signal.target)) continue
+      if (signal._tag === "Disconnect") connection.close(signal.code, signal.reason)
+      else if (message!.except !== standing.scope.id) connection.deliver(message!, undefined)
+    }
+  }
+
   #candidates(target: Target): Iterable<Connection> {
-    if (target._tag !== "Identity") return this.#connections.keys()
-    const found = this.#byKey.get(target.key)
-    const unknown = this.#byKey.get(unknownKey)
-    // A copy: one that is decided anew may become another user's.
-    return [found ?? [], unknown ?? []].flatMap((some) => some instanceof Set ? [...some] : some)
+    switch (target._tag) {
+      case "Everyone":
+        return this.#connections.keys()
+      case "Connection":
+        return this.#byId.get(target.id)
+      case "Identity":
+        return [...this.#byKey.get(target.key), ...this.#byKey.get(unknownKey)]
+    }
   }
 
   /** A handshake begins to be decided. */
@@ -112,6 +132,7 @@ export class Registry {
     this.#connections.set(connection, place)
     this.#expiries.add(connection, place.expiresAt)
     this.#list(connection, place)
+    this.#byId.add(connection.standing.scope.id, connection)
   }
 
   remove(connection: Connection): void {
@@ -120,6 +141,7 @@ export class Registry {
     this.#connections.delete(connection)
     this.#expiries.remove(connection, place.expiresAt)
     this.#unlist(connection, place)
+    this.#byId.remove(connection.standing.scope.id, connection)
   }
 
   /** Who is behind a connection may have changed, and when their credentials expire. */
@@ -139,23 +161,39 @@ export class Registry {
   }
 
   #list(connection: Connection, { keys }: Place): void {
-    for (const key of keys ?? [unknownKey]) {
-      const others = this.#byKey.get(key)
-      if (others === undefined) this.#byKey.set(key, connection)
-      else if (others instanceof Set) others.add(connection)
-      else this.#byKey.set(key, new Set([others, connection]))
-    }
+    for (const key of keys ?? [unknownKey]) this.#byKey.add(key, connection)
   }
 
   #unlist(connection: Connection, { keys }: Place): void {
-    for (const key of keys ?? [unknownKey]) {
-      const others = this.#byKey.get(key)
-      if (others === connection) this.#byKey.delete(key)
-      else if (others instanceof Set && others.delete(connection) && others.size === 0) this.#byKey.delete(key)
-    }
+    for (const key of keys ?? [unknownKey]) this.#byKey.remove(key, connection)
   }
 
   stop(): void {
     this.#expiries.stop()
+  }
+}
+
+/** Connections by something that mostly one of them has: that one needs no set. */
+class Index<K> {
+  readonly #found = new Map<K, Connection | Set<Connection>>()
+
+  get size(): number {
+    return this.#found.size
+  }
+  /** A copy: what is done with them may change what they are found by. */
+  get(key: K): ReadonlyArray<Connection> {
+    const found = this.#found.get(key)
+    return found === undefined ? [] : found instanceof Set ? [...found] : [found]
+  }
+  add(key: K, connection: Connection): void {
+    const others = this.#found.get(key)
+    if (others === undefined) this.#found.set(key, connection)
+    else if (others instanceof Set) others.add(connection)
+    else this.#found.set(key, new Set([others, connection]))
+  }
+  remove(key: K, connection: Connection): void {
+    const others = this.#found.get(key)
+    if (others === connection) this.#found.delete(key)
+    else if (others instanceof Set && others.delete(connection) && others.size === 0) this.#found.delete(key)
   }
 }

@@ -6,14 +6,17 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Hash from "effect/Hash"
 import type * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import * as Scope from "effect/Scope"
+import type * as Semaphore from "effect/Semaphore"
 import type * as Authentication from "../Authentication.ts"
 import type { Target } from "../Authority.ts"
 import * as ChannelError from "../ChannelError.ts"
 import { ConnectionScope } from "../ConnectionScope.ts"
 import * as Decision from "../Decision.ts"
+import { Memberships } from "../Membership.ts"
 import * as Permission from "../Permission.ts"
 import type * as compile from "./compile.ts"
 import * as decide from "./decide.ts"
@@ -37,6 +40,7 @@ export class Standing {
   /** Grows whenever what was decided before no longer counts. */
   epoch = 0
   #known: Known | undefined
+  #alike: Alike | undefined
   /** What the newest identities have acquired after the handshake. */
   #renewed: Map<compile.Authenticator, Scope.Closeable> | undefined
 
@@ -103,6 +107,38 @@ export class Standing {
           return found._tag === "Authenticated" && (keyIn(keyOf, found.user) ?? target.key) === target.key
         })
     }
+  }
+
+  /** Whether it is certainly what is meant: for what is not for everybody's eyes. */
+  isExactly(target: Target): boolean {
+    return target._tag === "Identity"
+      ? this.consumer.authenticators.some(({ identity, keyOf }) => {
+        if (identity.key !== target.service || keyOf === undefined) return false
+        const found = this.#identity(identity)
+        return found._tag === "Authenticated" && keyIn(keyOf, found.user) === target.key
+      })
+      : this.isMeant(target)
+  }
+
+  /** What tells whether another connection has the same identity. */
+  get alike(): Alike {
+    if (this.#alike !== undefined) return this.#alike
+    const users: Array<unknown> = []
+    let key = ""
+    for (const { identity, keyOf } of this.consumer.authenticators) {
+      const found = this.#identity(identity)
+      const user = found._tag === "Anonymous" ? undefined : found.user
+      users.push(user)
+      key += `${(keyOf !== undefined && user !== undefined ? keyIn(keyOf, user) : undefined) ?? Hash.hash(user)} `
+    }
+    return this.#alike = { key, users }
+  }
+
+  /** The services of the connection without the connection: what whoever has the same identity has as well. */
+  get shared(): Context.Context<never> {
+    return this.context.pipe(
+      Context.omit(ConnectionScope, Scope.Scope, Memberships) as <A>(self: A) => A
+    )
   }
 
   /** Authenticates by the handshake, and decides the permission to connect. Fails with why it is refused. */
@@ -197,6 +233,7 @@ export class Standing {
 
   #set(key: compile.Authenticator["identity"], found: Authentication.Identity<unknown>): void {
     this.context = Context.add(this.context, key, found) as Context.Context<never>
+    this.#alike = undefined
     // Also what was decided since the facts have changed, but by who it was before.
     this.forget()
   }
@@ -239,12 +276,20 @@ export class Standing {
     return recorder
   }
 
-  /** Decides a permission; what its connection checks said is kept, so that a message decides only the residual. */
-  decide(tree: Permission.Tree, facts: Permission.Facts, recorder: Recorder | undefined): Eager<Result> {
+  /**
+   * Decides a permission; what its connection checks said is kept, so that a message decides only the residual. What is `shared`
+   * is asked for all who have the same identity.
+   */
+  decide(
+    tree: Permission.Tree,
+    facts: Permission.Facts,
+    recorder: Recorder | undefined,
+    shared?: decide.Shared
+  ): Eager<Result> {
     const known = this.#known ??= new Known()
     const before = recorder === undefined ? known.get(tree) : undefined
-    if (before !== undefined) return this.#rest(before, facts, known)
-    const memory = this.#memory(recorder, tree)
+    const memory = shared === undefined ? this.#memory(recorder, tree) : new Sharing(known, shared)
+    if (before !== undefined) return this.#rest(before, facts, memory)
     return andThen(decide.step(tree, connectionFacts, memory), (decision) => {
       const failure = decision._tag === "Failed" ? decision : decide.failureIn(decision)
       // What failed may work the next time. What can no longer come to Allow is not worth deciding further.
@@ -261,6 +306,32 @@ export class Standing {
 
   #rest(decision: Result, facts: Permission.Facts, memory: decide.Memory): Eager<Result> {
     return decision._tag === "Pending" ? decide.step(decision.residual, facts, memory) : decision
+  }
+}
+
+/** What tells whether two connections have the same identity: the same key, and equal users. */
+export interface Alike {
+  readonly key: string
+  readonly users: ReadonlyArray<unknown>
+}
+
+/** What is known of a connection, and what is said to all who have its identity. */
+class Sharing implements decide.Memory {
+  readonly #known: Known
+  readonly shared: decide.Shared
+
+  constructor(known: Known, shared: decide.Shared) {
+    this.#known = known
+    this.shared = shared
+  }
+  get(check: Permission.Check): Result | undefined {
+    return this.#known.get(check)
+  }
+  set(check: Permission.Check, decision: Decision.Allow | Decision.Deny): void {
+    this.#known.set(check, decision)
+  }
+  lock(check: Permission.Check): Semaphore.Semaphore {
+    return this.#known.lock(check)
   }
 }
 

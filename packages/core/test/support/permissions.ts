@@ -19,6 +19,7 @@ export const phaseOf = {
   a2: "action",
   o1: "object",
   o2: "object",
+  g1: "group",
   d1: "delivery"
 } as const satisfies Record<string, Decision.Phase>
 
@@ -71,8 +72,10 @@ const specOf = (names: ReadonlyArray<Name>): Arbitrary.Arbitrary<Spec> =>
 /** Any permission, up to four expressions deep. */
 export const spec: Arbitrary.Arbitrary<Spec> = specOf(names)
 
-/** Any permission that the object phase decides: one without delivery checks. */
-export const messageSpec: Arbitrary.Arbitrary<Spec> = specOf(names.filter((name) => phaseOf[name] !== "delivery"))
+/** Any permission that the object phase decides: one without checks of events and groups. */
+export const messageSpec: Arbitrary.Arbitrary<Spec> = specOf(
+  names.filter((name) => phaseOf[name] !== "delivery" && phaseOf[name] !== "group")
+)
 
 const broken: ReadonlyArray<Broken> = ["fail", "die", "throw", "odd", "interrupt"]
 
@@ -158,6 +161,8 @@ const make = (
       return Permission.action(name, answer, options)
     case "object":
       return Permission.object()(name, answer, options)
+    case "group":
+      return Permission.group()(name, answer, options)
     case "delivery":
       return Permission.delivery()(name, answer, options)
   }
@@ -214,7 +219,8 @@ export const factsOf: { readonly [P in Decision.Phase]: Permission.Facts } = {
     payload: { text: "hi" },
     object: { authorId: 1 }
   },
-  delivery: { phase: "delivery", event: { text: "hi" } }
+  group: { phase: "group", group: "room", params: { room: "lobby" } },
+  delivery: { phase: "delivery", type: "message.posted", event: { text: "hi" } }
 }
 
 /** What connection checks are told of the connection. */
@@ -237,13 +243,14 @@ export const explain = <F, E>(
 // ---- the reference
 
 /** The phases. */
-export const phases: ReadonlyArray<Decision.Phase> = ["connection", "action", "object", "delivery"]
+export const phases: ReadonlyArray<Decision.Phase> = ["connection", "action", "object", "group", "delivery"]
 
 /** The checks that can be decided in a phase, by their own phases. */
 export const decidable: { readonly [P in Decision.Phase]: ReadonlyArray<Decision.Phase> } = {
   connection: ["connection"],
   action: ["connection", "action"],
   object: ["connection", "action", "object"],
+  group: ["connection", "group"],
   delivery: ["connection", "delivery"]
 }
 

@@ -1,0 +1,183 @@
+/**
+ * The groups and events of a consumer, ready to be joined and sent.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Address, Envelope } from "../ChannelLayer.ts"
+import type * as Consumer_ from "../Consumer.ts"
+import type * as Event_ from "../Event.ts"
+import type * as Group_ from "../Group.ts"
+import * as Permission from "../Permission.ts"
+import type { Delivery } from "./audience.ts"
+import type { Deliveries, Observer } from "./observe.ts"
+
+/** A group, ready to be joined. */
+export interface Group {
+  readonly group: Group_.Any
+  /** What a connection is decided by that is to be in it; none where everybody may. */
+  readonly permission: Permission.Tree | undefined
+  /** What it joins to begin with. */
+  readonly joins: ReadonlyArray<Consumer_.Membership>
+}
+
+/** An event, ready to be sent. */
+export interface Event {
+  readonly type: string
+  /** Who may receive it; none where everybody may. */
+  readonly permission: Permission.Tree | undefined
+  /** The event as its checks see it, out of its JSON. */
+  readonly decode: (json: string) => Effect.Effect<unknown, unknown, unknown>
+  readonly whenSlow: Event_.WhenSlow<never>
+  readonly deliveries: Deliveries
+  /** The one that is being delivered: recipients come one after the other. */
+  current: Delivery | undefined
+}
+
+/** The groups of a consumer by name. */
+export const groupsOf = (consumer: Consumer_.Any): ReadonlyMap<string, Group> => {
+  const groups = new Map<string, Group>()
+  for (const { group } of consumer.groups) {
+    if (groups.has(group.name)) continue
+    groups.set(group.name, {
+      group,
+      permission: treeOf(group.permission),
+      joins: consumer.groups.filter((one) => one.group.name === group.name && one.join !== undefined)
+    })
+  }
+  return groups
+}
+
+/** The events of a consumer by type, and those of the protocol itself: about the groups that a connection is in. */
+export const eventsOf = (consumer: Consumer_.Any, observer: Observer): ReadonlyMap<string, Event> =>
+  new Map([
+    ...(consumer.groups.length === 0 ? [] : ["$joined", "$left", "$presence"]).map((type): Event => ({
+      type,
+      permission: undefined,
+      decode: (json) => Effect.sync(() => JSON.parse(json)),
+      whenSlow: "disconnect",
+      deliveries: observer.deliveries(type),
+      current: undefined
+    })),
+    ...consumer.events.map((event): Event => ({
+      type: event.type,
+      permission: treeOf(event.permission),
+      decode: decoder(event.data),
+      whenSlow: event.whenSlow,
+      deliveries: observer.deliveries(event.type),
+      current: undefined
+    }))
+  ].map((event) => [event.type, event]))
+
+const treeOf = (permission: Permission.Any): Permission.Tree | undefined =>
+  permission === Permission.allow ? undefined : permission.tree
+
+const decoder = (schema: Schema.Constraint): Event["decode"] => {
+  const decode = Schema.decodeUnknownEffect(Schema.toCodecJson(schema))
+  return (json) => Effect.suspend(() => decode(JSON.parse(json)))
+}
+
+const codecs = new WeakMap<Schema.Constraint, (value: unknown) => Effect.Effect<unknown, Schema.SchemaError, unknown>>()
+
+/** Encodes by the JSON form of a schema, which is made once. */
+export const encode = (schema: Schema.Constraint, value: unknown): Effect.Effect<string, unknown, unknown> => {
+  let codec = codecs.get(schema)
+  if (codec === undefined) codecs.set(schema, codec = Schema.encodeUnknownEffect(Schema.toCodecJson(schema)))
+  return Effect.mapEager(codec(value), (encoded) => JSON.stringify(encoded) ?? "null")
+}
+
+/** Decodes the JSON of a value; what does not have its schema is a defect. */
+export const decode = (schema: Schema.Constraint, json: string): Effect.Effect<unknown, never, unknown> =>
+  Effect.orDie(decoder(schema)(json))
+
+/** An event as it travels. */
+export const envelopeOf = (
+  event: Event_.Any,
+  data: unknown,
+  options: { readonly status?: number | undefined; readonly except?: string | undefined } = {}
+): Effect.Effect<Envelope, unknown, unknown> =>
+  Effect.mapEager(encode(event.data, data), (json) => ({
+    type: event.type,
+    data: json,
+    status: options.status ?? 200,
+    ...(options.except === undefined ? {} : { except: options.except })
+  }))
+
+/** The group of a consumer with these parameters. */
+export const addressOf = (
+  consumer: string,
+  group: Group_.Any,
+  params: unknown
+): Effect.Effect<Address, unknown, unknown> =>
+  Effect.mapEager(encode(group.params, params), (json) => {
+    const label = `"group":${JSON.stringify(group.name)},"params":${json}`
+    return {
+      // The name of a shared group stands alone: no consumer is called null.
+      key: `{"consumer":${group.isShared ? "null" : JSON.stringify(consumer)},${label}}`,
+      label,
+      history: boundsOf(group),
+      presence: group.presence !== undefined
+    }
+  })
+
+const boundsOf = ({ history }: Group_.Any): Address["history"] =>
+  history === undefined ? undefined : { count: history.count, age: millis(history.age) }
+
+const millis = (duration: Duration.Input): number =>
+  Option.match(Duration.fromInput(duration), { onNone: () => NaN, onSome: Duration.toMillis })
+
+/** What is wrong with the groups and events of a consumer. */
+export const problemsOf = (consumer: Consumer_.Any): ReadonlyArray<string> => {
+  const problems: Array<string> = []
+  const groups = new Map<string, Group_.Any>()
+  for (const { group, join, presence } of consumer.groups) {
+    const what = `the group "${group.name}"`
+    const known = groups.get(group.name)
+    if (known !== undefined && known !== group) {
+      problems.push(`${what} is declared twice, and differently: two groups need two names`)
+    }
+    if (known === undefined) problems.push(...problemsOfGroup(what, group))
+    if (join !== undefined && (presence === undefined) !== (group.presence === undefined)) {
+      problems.push(
+        group.presence === undefined
+          ? `${what} has no presence, but Consumer.join says what members are told: add Group.presence`
+          : `${what} has presence: say with the option presence of Consumer.join what members are told`
+      )
+    }
+    groups.set(group.name, group)
+  }
+  const types = new Set<string>()
+  for (const event of consumer.events) {
+    const what = `the event "${event.type}"`
+    if (types.has(event.type)) problems.push(`${what} is declared twice: two events need two types`)
+    types.add(event.type)
+    if (event.type.startsWith("$")) {
+      problems.push(`${what} has one of the protocol's own types, which begin with "$": give it another one`)
+    }
+    problems.push(...undecidable(what, event.permission, ["connection", "delivery"]))
+  }
+  return problems
+}
+
+const problemsOfGroup = (what: string, group: Group_.Any): ReadonlyArray<string> => {
+  const problems = [...undecidable(what, group.permission, ["connection", "group", "delivery"])]
+  const bounds = boundsOf(group)
+  if (bounds === undefined) return problems
+  if (!(Number.isInteger(bounds.count) && bounds.count > 0)) {
+    problems.push(`${what} keeps ${bounds.count} events: give its history a whole number from 1`)
+  }
+  if (!(bounds.age > 0 && bounds.age < Infinity)) {
+    problems.push(`${what} keeps its events for ${group.history!.age}: give its history a finite duration`)
+  }
+  return problems
+}
+
+const undecidable = (
+  what: string,
+  permission: Permission.Any,
+  phases: ReadonlyArray<string>
+): ReadonlyArray<string> =>
+  Permission.checks(permission)
+    .filter(({ phase }) => !phases.includes(phase))
+    .map(({ name, phase }) => `the check "${name}" of ${what} can only be decided in the ${phase} phase`)

@@ -1,0 +1,80 @@
+/**
+ * The last events of groups, in memory.
+ */
+import type { Joined, Message } from "../ChannelLayer.ts"
+
+/** How much is kept of a group. */
+export interface Bounds {
+  readonly count: number
+  /** In milliseconds. */
+  readonly age: number
+}
+
+/** What a group keeps. Its positions are `<epoch>-<number>`; its events are numbered from 1. */
+interface History {
+  /** Another one than that of any other history: a position in that one is none in this. */
+  readonly epoch: string
+  readonly bounds: Bounds
+  events: Array<{ readonly message: Message; readonly number: number; readonly at: number }>
+  last: number
+  usedAt: number
+}
+
+/** The histories of groups. One that has not been used for longer than it keeps its events is forgotten. */
+export class Histories {
+  readonly #histories = new Map<string, History>()
+  #next = this.#histories.entries()
+
+  /** How many groups have a history. */
+  get size(): number {
+    return this.#histories.size
+  }
+
+  /** Appends an event; answers with it at its position. */
+  append(key: string, message: Message, bounds: Bounds, now: number): Message {
+    const history = this.#use(key, bounds, now)
+    const number = ++history.last
+    const placed = message.at(`${history.epoch}-${number}`)
+    history.events.push({ message: placed, number, at: now })
+    // Not with every event: to cut off the first one is to move all the others.
+    if (history.events.length >= 2 * bounds.count) history.events = history.events.slice(-bounds.count)
+    return placed
+  }
+
+  /** What somebody has missed who has seen everything up to a position. */
+  resume(key: string, after: string | undefined, bounds: Bounds, now: number): Omit<Joined, "present"> {
+    const { epoch, events, last } = this.#use(key, bounds, now)
+    const position = `${epoch}-${last}`
+    if (after === undefined) return { position, state: "fresh", missed: [] }
+    const seen = after.startsWith(`${epoch}-`) ? Number(after.slice(epoch.length + 1)) : NaN
+    if (!(Number.isInteger(seen) && seen >= 0 && seen <= last)) return { position, state: "gap", missed: [] }
+    const kept = events.slice(-bounds.count).filter(({ at, number }) => number > seen && now - at <= bounds.age)
+    return kept.length < last - seen
+      ? { position, state: "gap", missed: [] }
+      : { position, state: "resumed", missed: kept.map(({ message }) => message) }
+  }
+
+  #use(key: string, bounds: Bounds, now: number): History {
+    this.#sweep(now)
+    let history = this.#histories.get(key)
+    if (history === undefined) history = { epoch: newEpoch(now), bounds, events: [], last: 0, usedAt: now }
+    history.usedAt = now
+    this.#histories.set(key, history)
+    return history
+  }
+
+  /** It looks at two while one at most is added, so that it comes to the end, and begins anew. */
+  #sweep(now: number): void {
+    for (let i = 0; i < 2; i++) {
+      const { done, value } = this.#next.next()
+      if (done === true) {
+        this.#next = this.#histories.entries()
+        return
+      }
+      const [key, { bounds, usedAt }] = value
+      if (now - usedAt > bounds.age) this.#histories.delete(key)
+    }
+  }
+}
+
+const newEpoch = (now: number): string => `${now.toString(36)}${Math.random().toString(36).slice(2, 8)}`
