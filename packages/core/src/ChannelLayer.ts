@@ -15,6 +15,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Authentication from "./Authentication.ts"
@@ -286,9 +287,10 @@ const noMembers: ReadonlySet<Member> = new Set()
  * @category constructors
  * @since 0.1.0
  */
-export const makeMemory = (): ChannelLayer["Service"] => {
+export const makeMemory: Effect.Effect<ChannelLayer["Service"]> = Effect.gen(function*() {
   const local = new LocalGroups()
-  const histories = new Histories()
+  const random = yield* Random.nextIntBetween(36 ** 7, 36 ** 8)
+  const histories = new Histories(random.toString(36))
   const listeners = new Set<(signal: Signal) => void>()
 
   const present = (group: Address): ReadonlyArray<Present> =>
@@ -334,7 +336,7 @@ export const makeMemory = (): ChannelLayer["Service"] => {
       )
     }
   })
-}
+})
 
 const presentOf = (member: Member): Present => ({ id: member.id, data: member.presence ?? "null" })
 
@@ -344,7 +346,7 @@ const presentOf = (member: Member): Present => ({ id: member.id, data: member.pr
  * @category layers
  * @since 0.1.0
  */
-export const layerMemory: Layer.Layer<ChannelLayer> = Layer.sync(ChannelLayer, makeMemory)
+export const layerMemory: Layer.Layer<ChannelLayer> = Layer.effect(ChannelLayer, makeMemory)
 
 // ---- sending
 
@@ -463,7 +465,8 @@ export interface SendOptions {
  * import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
  * import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
  * import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
- * import * as Schema from "effect/Schema"
+ * import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
  *
  * const Room = Group.make("room", { room: Schema.String })
  * const Announced = Event.make("announced", Schema.String)

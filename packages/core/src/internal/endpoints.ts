@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Action from "../Action.ts"
 import type * as Consumer from "../Consumer.ts"
+import type * as Event from "../Event.ts"
 import type * as Route from "../Route.ts"
 
 /** An action at its place. */
@@ -76,6 +77,10 @@ export const encode = Effect.fnUntraced(function*({ action, params, route }: End
 
 const encodeValue = (schema: Schema.Constraint, value: unknown): Effect.Effect<unknown> =>
   value === undefined ? Effect.undefined : encoded(Schema.toCodecJson(schema), value)
+
+/** The data of an event out of what stands on the wire. */
+export const decodeEvent = (event: Event.Any, data: unknown): Effect.Effect<unknown> =>
+  Effect.orDie(Schema.decodeUnknownEffect(Schema.toCodecJson(event.data))(data)) as Effect.Effect<unknown>
 
 /** The success of an action out of the `data` of its reply. */
 export const decodeSuccess = ({ action }: Endpoint, data: unknown): Effect.Effect<unknown> =>

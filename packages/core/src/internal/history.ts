@@ -22,8 +22,15 @@ interface History {
 
 /** The histories of groups. One that has not been used for longer than it keeps its events is forgotten. */
 export class Histories {
+  /** Another one than that of all other processes. */
+  readonly #seed: string
+  #epochs = 0
   readonly #histories = new Map<string, History>()
   #next = this.#histories.entries()
+
+  constructor(seed: string) {
+    this.#seed = seed
+  }
 
   /** How many groups have a history. */
   get size(): number {
@@ -57,7 +64,9 @@ export class Histories {
   #use(key: string, bounds: Bounds, now: number): History {
     this.#sweep(now)
     let history = this.#histories.get(key)
-    if (history === undefined) history = { epoch: newEpoch(now), bounds, events: [], last: 0, usedAt: now }
+    if (history === undefined) {
+      history = { epoch: `${this.#seed}${(++this.#epochs).toString(36)}`, bounds, events: [], last: 0, usedAt: now }
+    }
     history.usedAt = now
     this.#histories.set(key, history)
     return history
@@ -76,5 +85,3 @@ export class Histories {
     }
   }
 }
-
-const newEpoch = (now: number): string => `${now.toString(36)}${Math.random().toString(36).slice(2, 8)}`

@@ -1,18 +1,17 @@
 /**
  * Connections in memory: a consumer as its clients see it, without a server.
  */
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Authentication from "../../Authentication.ts"
 import * as ChannelError from "../../ChannelError.ts"
 import type { ConnectionScope } from "../../ConnectionScope.ts"
 import type * as Consumer from "../../Consumer.ts"
+import type * as Event from "../../Event.ts"
 import * as Handlers from "../../Handlers.ts"
 import type * as Permission from "../../Permission.ts"
 import * as Pipeline from "../../Pipeline.ts"
@@ -187,7 +186,7 @@ export interface Decided {
  * @category models
  * @since 0.1.0
  */
-export interface Client<E extends Handlers.AnyEndpoint, Outer> {
+export interface Client<E extends Handlers.AnyEndpoint, Outer, Events extends Event.Any = never> {
   readonly scope: ConnectionScope["Service"]
   /**
    * Sends a request and waits for its reply: the action's name, for one of a route after the route's pattern. Fails when the
@@ -208,6 +207,11 @@ export interface Client<E extends Handlers.AnyEndpoint, Outer> {
   readonly send: (...frames: ReadonlyArray<unknown>) => Effect.Effect<void>
   /** The next frame that answers no {@link ask}, parsed. Fails when the connection ends instead. */
   readonly receive: Effect.Effect<unknown, Transport.Closed>
+  /**
+   * The data of the next event of this type, decoded; other frames are left to {@link receive}. Fails when the connection ends
+   * instead.
+   */
+  readonly next: <One extends Events>(event: One) => Effect.Effect<One["data"]["Type"], Transport.Closed>
   /**
    * Changes whom the connection acts as, as if the facts about them had changed: by the next `Authority.invalidate`. Where its
    * identity service has a `key`, it can only be the same user.
@@ -261,7 +265,11 @@ export const connect = <Name extends string, Params, Members, Needs, R>(
   consumer: Consumer.Consumer<Name, Params, Members, Needs, R>,
   ...args: Arguments<Options<Params>>
 ): Effect.Effect<
-  Client<Handlers.Endpoints<Members, "", Params>, Params>,
+  Client<
+    Handlers.Endpoints<Members, "", Params>,
+    Params,
+    Consumer.EventsOf<Consumer.Consumer<Name, Params, Members, Needs, R>>
+  >,
   Pipeline.HandshakeRefused | Handlers.DefinitionError,
   Handlers.Live<Name> | Scope.Scope
 > =>
@@ -320,17 +328,17 @@ const makeClient = Effect.fnUntraced(function*(
   scope: ConnectionScope["Service"],
   peer: Transport.MemoryPeer,
   records: Map<string | number, Decided>
-): Effect.fn.Return<Client<Handlers.AnyEndpoint, unknown>, never, Scope.Scope> {
+): Effect.fn.Return<Client<Handlers.AnyEndpoint, unknown, Event.Any>, never, Scope.Scope> {
   const endpoints = Endpoints.all(consumer)
   const asked = new Map<unknown, Deferred.Deferred<Reply.Reply, Transport.Closed>>()
-  const others = yield* Queue.unbounded<unknown, Transport.Closed>()
+  const others = new Frames()
   let lastId = 0
 
   const read = Effect.gen(function*() {
     while (true) {
       const frame = JSON.parse(yield* peer.take)
       const waiting = asked.get(frame?.request_id)
-      if (waiting === undefined) yield* Queue.offer(others, frame)
+      if (waiting === undefined) others.take(frame)
       else Deferred.doneUnsafe(waiting, Exit.succeed(frame))
     }
   })
@@ -338,7 +346,7 @@ const makeClient = Effect.fnUntraced(function*(
     Effect.catch(read, (closed) =>
       Effect.sync(() => {
         asked.forEach((waiting) => Deferred.doneUnsafe(waiting, Exit.fail(closed)))
-        Queue.failCauseUnsafe(others, Cause.fail(closed))
+        others.end(closed)
       })),
     { startImmediately: true }
   )
@@ -390,9 +398,52 @@ const makeClient = Effect.fnUntraced(function*(
     scope,
     ask: ask as never,
     send,
-    receive: Queue.take(others),
+    receive: others.next(() => true),
+    next: (event) =>
+      Effect.flatMap(
+        others.next((frame) => (frame as { readonly type?: unknown } | null)?.type === event.type),
+        (frame) =>
+          Effect.provideContext(Endpoints.decodeEvent(event, (frame as { readonly data: unknown }).data), services)
+      ) as never,
     become: (actors) => Effect.sync(() => void successors.set(scope, listOf(actors))),
     closed: peer.closed,
     close: peer.close
   }
 })
+
+/** The frames that nobody has asked for, until somebody takes them. */
+class Frames {
+  readonly #held: Array<unknown> = []
+  readonly #waiting = new Set<{
+    readonly fits: (frame: unknown) => boolean
+    readonly resume: (taken: Effect.Effect<unknown, Transport.Closed>) => void
+  }>()
+  #closed: Transport.Closed | undefined
+
+  take(frame: unknown): void {
+    for (const one of this.#waiting) {
+      if (!one.fits(frame)) continue
+      this.#waiting.delete(one)
+      return one.resume(Effect.succeed(frame))
+    }
+    this.#held.push(frame)
+  }
+
+  end(closed: Transport.Closed): void {
+    this.#closed = closed
+    for (const { resume } of this.#waiting) resume(Effect.fail(closed))
+    this.#waiting.clear()
+  }
+
+  /** The next frame that fits. */
+  next(fits: (frame: unknown) => boolean): Effect.Effect<unknown, Transport.Closed> {
+    return Effect.callback<unknown, Transport.Closed>((resume) => {
+      const found = this.#held.findIndex(fits)
+      if (found >= 0) return resume(Effect.succeed(this.#held.splice(found, 1)[0]))
+      if (this.#closed !== undefined) return resume(Effect.fail(this.#closed))
+      const one = { fits, resume }
+      this.#waiting.add(one)
+      return Effect.sync(() => void this.#waiting.delete(one))
+    })
+  }
+}
