@@ -1,8 +1,8 @@
 /**
  * `/room/:group_id/` and `/other/:group_id/`: every connection joins the group of its path, and actions are broadcast to it.
  *
- * The original names the group in `async_connect` and sends the replies of an action to it with the arguments `broadcast_type`
- * and `renderer`; here both are values, and who may receive an event is decided as well.
+ * The original names the parameter of the path (`group_send_lookup_kwargs`), and sends what an action with `mode="broadcast"`
+ * answers to the group. Here group and event are values, and who may receive an event can be decided.
  */
 import { Action, Consumer, Event, Group, Handlers, Route } from "@effect-channels/core"
 import * as Effect from "effect/Effect"
