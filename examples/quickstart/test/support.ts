@@ -90,20 +90,36 @@ export class Refused extends Error {
 /** A connection. */
 export class Client {
   readonly #socket: WebSocket
+  readonly #frames: Array<unknown> = []
+  readonly #waiting: Array<(frame: unknown) => void> = []
   /** The code of the close frame. */
   readonly closed: Promise<number>
 
   constructor(socket: WebSocket) {
     this.#socket = socket
     this.closed = new Promise((resolve) => socket.once("close", resolve))
+    socket.on("message", (data) => {
+      const frame: unknown = JSON.parse(String(data))
+      const waiting = this.#waiting.shift()
+      if (waiting === undefined) this.#frames.push(frame)
+      else waiting(frame)
+    })
   }
 
   /** Sends a request, or a frame as it is, and waits for the reply. To be called for one request at a time. */
   async ask(request: string | object): Promise<Reply> {
-    const reply = once(this.#socket, "message")
+    this.send(request)
+    return await this.next() as Reply
+  }
+
+  /** Sends a request, or a frame as it is. */
+  send(request: string | object): void {
     this.#socket.send(typeof request === "string" ? request : JSON.stringify(request))
-    const [data] = await reply
-    return JSON.parse(String(data))
+  }
+
+  /** The next frame from the server. */
+  async next(): Promise<unknown> {
+    return this.#frames.length > 0 ? this.#frames.shift() : new Promise((resolve) => this.#waiting.push(resolve))
   }
 
   close(): void {

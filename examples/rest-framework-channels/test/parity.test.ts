@@ -266,6 +266,61 @@ describe("/errs/", () => {
     }))
 })
 
+describe("/room/ and /other/", () => {
+  const event = (data: unknown, status = 200) => ({ type: "room.message", data, status })
+
+  it("broadcasts to the group of the path, the sender included, after the reply", async () => {
+    const alice = await connect(server, "/room/one/?token=alice")
+    const nobody = await connect(server, "/room/one/")
+    const elsewhere = await connect(server, "/room/two/?token=bob")
+    const other = await connect(server, "/other/one/?token=bob")
+
+    const said = { text: "hi", from: "alice" }
+    assert.deepStrictEqual(
+      await alice.ask({ action: "say", route: "talk/", data: "hi" }),
+      success(200, said, "say", "talk/")
+    )
+    assert.deepStrictEqual(await alice.next(), event(said))
+    assert.deepStrictEqual(await nobody.next(), event(said))
+
+    assert.deepStrictEqual(
+      await alice.ask({ action: "say_sync", route: "talk/", data: [1] }),
+      success(201, { text: [1] }, "say_sync", "talk/")
+    )
+    assert.deepStrictEqual(await alice.next(), event({ text: [1] }, 201))
+    assert.deepStrictEqual(await nobody.next(), event({ text: [1] }, 201))
+
+    alice.send({ action: "nothing", route: "talk/" })
+    alice.send({ action: "say_silent", route: "talk/", data: "psst" })
+    assert.deepStrictEqual(await alice.next(), event({ text: "psst" }))
+    assert.deepStrictEqual(await nobody.next(), event({ text: "psst" }))
+
+    assert.deepStrictEqual(
+      await nobody.ask({ action: "consumer_say", data: "everybody may" }),
+      success(200, { text: "everybody may" }, "consumer_say")
+    )
+    assert.deepStrictEqual(await alice.next(), event({ text: "everybody may" }))
+
+    // Had they heard anything, it would have come before their own replies.
+    assert.deepStrictEqual(await elsewhere.ask({ action: "nowhere" }), {
+      ...success(405, null, "nowhere"),
+      errors: [{ detail: "There is no action \"nowhere\" here", code: "method_not_allowed" }]
+    })
+    assert.deepStrictEqual(await other.ask({ action: "ping" }), success(200, "pong", "ping"))
+    for (const client of [alice, nobody, elsewhere, other]) client.close()
+  })
+
+  it("sends nothing where the action is denied", async () => {
+    const nobody = await connect(server, "/room/three/")
+    assert.deepStrictEqual(
+      refused(await nobody.ask({ action: "say", route: "talk/", data: "hi" })),
+      [403, "not_authenticated"]
+    )
+    assert.deepStrictEqual(await nobody.ask({ action: "nowhere" }).then(({ status }) => status), 405)
+    nobody.close()
+  })
+})
+
 it("there is nothing elsewhere", async () => {
   for (const path of ["/nowhere/", "/", "/strict", "/STRICT/", "/strict/x/"]) {
     assert.strictEqual((await refusal(server, path)).status, 404, path)
