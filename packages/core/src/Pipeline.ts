@@ -44,8 +44,9 @@ export interface Limits {
   /** Requests of a connection that run or wait; one more is answered with status 503. Default 128. */
   readonly maxInFlight: number
   /**
-   * Bytes that wait to be sent on a connection (what is not encoded yet counts by characters); beyond it nothing more is read from the connection, and none of its
-   * messages is started, until they have left. Default 1 MiB.
+   * Bytes that wait to be sent on a connection (what is not encoded yet counts by characters). Beyond it nothing more is read from
+   * the connection, and none of its messages is started, until they have left; and events for it come to what they say of slow
+   * clients (`Event.WhenSlow`). Default 1 MiB.
    */
   readonly maxUnsent: number
   /** Characters of a message; a longer one is answered with status 413. Default 65,536. */

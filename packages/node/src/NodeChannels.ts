@@ -71,8 +71,8 @@ export interface Options {
   /** Requests of a connection that run or wait; one more is answered with status 503. Default 128. */
   readonly maxInFlight?: number | undefined
   /**
-   * Bytes that wait to be sent on a connection before it is no longer read (what is not encoded yet counts by characters).
-   * Default 1 MiB.
+   * Bytes that wait to be sent on a connection before it is no longer read, and events come to what they say of slow clients
+   * (`Event.WhenSlow`). What is not encoded yet counts by characters. Default 1 MiB.
    */
   readonly maxUnsent?: number | undefined
   /** Whether messages are compressed (permessage-deflate). It costs memory and time for each connection. Default `false`. */
