@@ -318,8 +318,8 @@ export interface BroadcastOptions {
 
 /**
  * Sends the action's success as an event to the group of this name that the connection is in; to all of them, where it is in
- * several. `map` makes the event's data of the success, where it is not the same. The event has the action's status, and goes
- * out after the reply. The consumer must have the group (`Consumer.join`, `Consumer.groups`) and the event (`Consumer.push`):
+ * several. A connection that is in none is denied, with 403 `not_in_group`, before the handler runs. `map` makes the event's data
+ * of the success, where it is not the same. The event has the action's status, and goes out after the reply. The consumer must have the group (`Consumer.join`, `Consumer.groups`) and the event (`Consumer.push`):
  * one that has not does not start.
  *
  * A failure is answered, and sends no event. Where the group has a history, and it cannot be written, the answer is 503; where
@@ -351,16 +351,16 @@ export interface BroadcastOptions {
  * @since 0.1.0
  */
 export const broadcast: {
-  <E extends Event.Any>(
-    group: Group.Any,
-    event: E,
-    options?: BroadcastOptions
-  ): <A extends Any & { readonly success: { readonly Type: E["data"]["Type"] } }>(self: A) => A
   <A extends Any, E extends Event.Any>(
     group: Group.Any,
     event: E,
     options: BroadcastOptions & { readonly map: (success: A["success"]["Type"]) => E["data"]["Type"] }
   ): (self: A) => A
+  <E extends Event.Any>(
+    group: Group.Any,
+    event: E,
+    options?: BroadcastOptions
+  ): <A extends Any & { readonly success: { readonly Type: E["data"]["Type"] } }>(self: A) => A
 } = (
   group: Group.Any,
   event: Event.Any,

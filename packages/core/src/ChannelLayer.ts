@@ -58,6 +58,7 @@ export class Message implements Envelope {
   readonly status: number
   readonly except: string | undefined
   readonly id: string | undefined
+  #group = ""
   #frame: SharedFrame | undefined
 
   constructor(envelope: Envelope) {
@@ -71,9 +72,14 @@ export class Message implements Envelope {
   get frame(): SharedFrame {
     return this.#frame ??= new SharedFrame(
       `{"type":${JSON.stringify(this.type)},"data":${this.data},"status":${this.status}${
-        this.id === undefined ? "" : `,"id":${JSON.stringify(this.id)}`
+        this.id === undefined ? "" : `,"id":${JSON.stringify(this.id)}${this.#group}`
       }}`
     )
+  }
+  /** Says which group its position is of, before there is a frame. */
+  of(group: Address): this {
+    this.#group = `,${group.label}`
+    return this
   }
   /** The event at a position of a history. */
   at(id: string): Message {
@@ -148,7 +154,7 @@ export interface Joined {
    * `gap` where that cannot be told any more: then nothing is replayed.
    */
   readonly state: "fresh" | "resumed" | "gap"
-  /** What it has missed, the oldest first, each with its position. */
+  /** What it has missed, the oldest first, each with its position; where it is `fresh` and has asked for it, all that is kept. */
   readonly missed: ReadonlyArray<Message>
   /** Who is in the group, itself included; none without presence. */
   readonly present: ReadonlyArray<Present>
@@ -189,7 +195,8 @@ export class ChannelLayer extends Context.Service<ChannelLayer, {
   /**
    * Puts a member into a group, to be called once for each member. From `position` on, or from now on where there is no history,
    * the member receives everything, each event once; it may be given events before the effect completes. In a group with
-   * presence, the others are sent a {@link presenceChange}.
+   * presence, the others are sent a {@link presenceChange}. `after` is the last position that the member has seen; `""` where it
+   * has seen nothing, and wants all that is kept.
    */
   readonly add: (
     group: Address,
@@ -465,8 +472,7 @@ export interface SendOptions {
  * import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
  * import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
  * import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
- * import * as Random from "effect/Random"
-import * as Schema from "effect/Schema"
+ * import * as Schema from "effect/Schema"
  *
  * const Room = Group.make("room", { room: Schema.String })
  * const Announced = Event.make("announced", Schema.String)
@@ -500,7 +506,9 @@ export const send = <Events extends Event.Any, E extends Events>(
   Effect.gen(function*() {
     const layer = yield* ChannelLayer
     const envelope = yield* Effect.orDie(channels.envelopeOf(event, data, options))
-    if (destination._tag === "Group") return yield* layer.send(yield* addressOf(destination), new Message(envelope))
+    if (destination._tag === "Group") {
+      return yield* layer.send(channels.addressFor(event, yield* addressOf(destination)), new Message(envelope))
+    }
     const { consumer, target } = destination
     return yield* layer.signal({ _tag: "Event", consumer, target, event: envelope })
   }) as Effect.Effect<void, ChannelError.Unavailable, ChannelLayer>

@@ -282,6 +282,9 @@ type OneOrMany<A> = A | ReadonlyArray<A>
 
 type Answer<A, E, R> = A | Effect.Effect<A, E, R>
 
+/** Of each of several groups: a handler needs the one that it joins. */
+type DeclaredOf<G> = G extends Group.Any ? Membership_.Declared<G["name"]> : never
+
 /**
  * Declares groups that handlers may have connections join, see the module `Membership`.
  *
@@ -297,7 +300,7 @@ export const groups =
     Params,
     Members | Declares<G[number]>,
     Needs,
-    R | Group.Services<G[number]> | Membership_.Declared<G[number]["name"]> | ChannelLayer
+    R | Group.Services<G[number]> | DeclaredOf<G[number]> | ChannelLayer
   > =>
     Value.make(proto, {
       ...self,

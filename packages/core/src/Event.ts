@@ -41,6 +41,8 @@ export interface Event<out Type extends string, out Data extends Schema.Constrai
   /** Who may receive it. */
   readonly permission: Permission.Any
   readonly whenSlow: WhenSlow<never>
+  /** Whether it becomes part of the history of a group that has one. */
+  readonly isKept: boolean
 }
 
 /**
@@ -59,6 +61,7 @@ export interface Any extends Pipeable, Inspectable {
   readonly data: Schema.Constraint
   readonly permission: Permission.Any
   readonly whenSlow: WhenSlow<never>
+  readonly isKept: boolean
 }
 
 /**
@@ -113,7 +116,7 @@ type Unreserved<Type extends string> = Type extends `$${string}` ? "types that b
  * Makes an event. Types that begin with `$` are the protocol's own. The schema is used in its JSON form
  * (`Schema.toCodecJson`).
  *
- * **Example** (A message, and a position of which only the latest counts)
+ * **Example** (A message, and the place of a cursor, of which only the latest counts)
  *
  * ```ts
  * import { Event } from "@effect-channels/core"
@@ -121,7 +124,8 @@ type Unreserved<Type extends string> = Type extends `$${string}` ? "types that b
  *
  * const Posted = Event.make("message.posted", Schema.Struct({ from: Schema.String, text: Schema.String }))
  * const Moved = Event.make("cursor.moved", Schema.Struct({ user: Schema.String, x: Schema.Number, y: Schema.Number }), {
- *   whenSlow: { latest: ({ user }) => user }
+ *   whenSlow: { latest: ({ user }) => user },
+ *   history: false
  * })
  * ```
  *
@@ -134,9 +138,20 @@ export const make = <const Type extends string, Data extends Schema.Constraint>(
   options?: {
     /** What becomes of it for a client that does not read fast enough. Default `disconnect`. */
     readonly whenSlow?: WhenSlow<Data["Type"]> | undefined
+    /**
+     * Whether it becomes part of the history of a group that has one. One that does not has no position, is not replayed, and
+     * does not keep to the order of those that do. Default `true`.
+     */
+    readonly history?: boolean | undefined
   }
 ): Event<Type, Data> =>
-  Value.make(proto, { type, data, permission: Permission.allow, whenSlow: options?.whenSlow ?? "disconnect" })
+  Value.make(proto, {
+    type,
+    data,
+    permission: Permission.allow,
+    whenSlow: options?.whenSlow ?? "disconnect",
+    isKept: options?.history ?? true
+  })
 
 /**
  * Says who may receive the event: connection and delivery checks, decided for each recipient before it is sent. A check that

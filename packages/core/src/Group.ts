@@ -157,7 +157,7 @@ export const isGroup = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId
 export const make = <const Name extends string, const Fields extends ParamFields = {}>(
   name: Name,
   params?: Fields
-): Group<Name, { readonly [K in keyof Fields]: Fields[K]["Type"] }> =>
+): Group<Name, Schema.Struct.Type<Fields>> =>
   Value.make(proto, {
     name,
     params: Schema.Struct((params ?? {}) as Schema.Struct.Fields),
@@ -218,12 +218,19 @@ export const shared = <Name extends string, Params, Presence, Needs, R>(
 ): Group<Name, Params, Presence, Needs, R> => Value.make(proto, { ...self, isShared: true })
 
 /**
- * The group keeps its last events. Each has a position, its `id`; whoever joins is told where they are (`$joined`), and whoever
- * comes back with the last position they have seen gets what they have missed, by the permissions as they are now, or is told
- * that there is a gap.
+ * The group keeps its last events. Each has a position, its `id`, beside its `group` and `params`; whoever joins is told where
+ * they are (`$joined`), and whoever comes back with the last position they have seen gets what they have missed, by the
+ * permissions as they are now, or is told that there is a gap.
  *
  * A client names its position in the query string of the URL that it connects with: `?$after=room:POSITION` for the group
- * `room`, as often as there are such groups.
+ * `room`, `?$after=room:{"room":"lobby"}:POSITION` where it is in several of that name, as often as there are such groups. Without
+ * a position, `?$after=room:`, it gets all that is kept.
+ *
+ * | it is sent | when |
+ * | --- | --- |
+ * | `$joined` with `state` and `id` | it is in the group; `state` is `fresh`, `resumed` or `gap`, `id` where it is |
+ * | events with `id` | that it has missed, the oldest first |
+ * | `$caught_up` with `id` | it has asked with `$after`, and there is no gap: what follows is new |
  *
  * **Example** (The last hundred, for an hour)
  *

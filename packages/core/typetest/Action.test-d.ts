@@ -1,4 +1,4 @@
-import { Action, Permission } from "@effect-channels/core"
+import { Action, Event, Group, Permission } from "@effect-channels/core"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { describe, expectTypeOf, it } from "vitest"
@@ -153,5 +153,40 @@ describe("permit", () => {
     expectTypeOf<Action.Services<typeof guarded>>().toEqualTypeOf<"Bans">()
     const twice = guarded.pipe(Action.permit(isEdit))
     expectTypeOf<Action.Services<typeof twice>>().toEqualTypeOf<"Bans">()
+  })
+})
+
+describe("broadcast", () => {
+  const Room = Group.make("room", { room: Schema.String })
+  const Posted = Event.make("posted", Message)
+  const Told = Event.make("told", Schema.String)
+  const publish = Action.make("publish", { success: Message, error: NotThere })
+
+  it("takes an event of the success, or makes one of it", () => {
+    expectTypeOf(publish.pipe(Action.broadcast(Room, Posted))).toEqualTypeOf<typeof publish>()
+    expectTypeOf(publish.pipe(Action.broadcast(Room, Told, { map: (message) => String(message.id) }))).toEqualTypeOf<
+      typeof publish
+    >()
+    publish.pipe(Action.broadcast(Room, Posted, { reply: false, includeSender: false }))
+    publish.pipe(Action.broadcast(Room, Told, {
+      map: (message) => {
+        expectTypeOf(message).toEqualTypeOf<Message>()
+        return String(message.id)
+      },
+      reply: false,
+      includeSender: false
+    }))
+    // @ts-expect-error the event is a string
+    publish.pipe(Action.broadcast(Room, Told))
+    // @ts-expect-error the event is a string
+    publish.pipe(Action.broadcast(Room, Told, { map: (message) => message.id }))
+    // @ts-expect-error no such option
+    publish.pipe(Action.broadcast(Room, Posted, { replies: false }))
+  })
+
+  it("keeps what the action needs and looks at", () => {
+    const permitted = publish.pipe(Action.object(Message), Action.permit(isAuthor))
+    expectTypeOf(permitted.pipe(Action.broadcast(Room, Posted))).toEqualTypeOf<typeof permitted>()
+    expectTypeOf(permitted.pipe(Action.silent)).toEqualTypeOf<typeof permitted>()
   })
 })

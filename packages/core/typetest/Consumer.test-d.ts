@@ -1,5 +1,14 @@
-import { Action, Consumer, type Handlers, Permission, Route } from "@effect-channels/core"
-import type * as Effect from "effect/Effect"
+import {
+  Action,
+  type ChannelLayer,
+  Consumer,
+  Event,
+  Group,
+  type Handlers,
+  Permission,
+  Route
+} from "@effect-channels/core"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { describe, expectTypeOf, it } from "vitest"
 
@@ -190,5 +199,66 @@ describe("a consumer", () => {
     )
     expectTypeOf(needs(full)).toEqualTypeOf<"ForConnect" | "ForMessages" | "ForRoute" | "Verifier">()
     expectTypeOf(needs(chat.pipe(Consumer.add(post)))).toEqualTypeOf<never>()
+  })
+})
+
+describe("join, groups and push", () => {
+  const Room = Group.make("room", { room: Schema.String })
+  const Shown = Group.make("shown").pipe(Group.presence(Schema.Struct({ name: Schema.String })))
+  const Posted = Event.make("posted", Schema.String)
+  const Told = Event.make("told", Schema.Int)
+
+  it("say which groups and events there are", () => {
+    const all = room.pipe(Consumer.groups(Room, Shown), Consumer.push(Posted), Consumer.push(Told))
+    expectTypeOf<Consumer.GroupsOf<typeof all>>().toEqualTypeOf<typeof Room | typeof Shown>()
+    expectTypeOf<Consumer.EventsOf<typeof all>>().toEqualTypeOf<typeof Posted | typeof Told>()
+    expectTypeOf<Consumer.GroupsOf<typeof room>>().toEqualTypeOf<never>()
+    expectTypeOf<Consumer.EventsOf<typeof room>>().toEqualTypeOf<never>()
+  })
+
+  it("take the parameters of one group or several, at once or not, by the typed scope", () => {
+    room.pipe(Consumer.join(Room, ({ params }) => {
+      expectTypeOf(params).toEqualTypeOf<{ readonly room: string }>()
+      return { room: params.room }
+    }))
+    room.pipe(Consumer.join(Room, ({ query }) => [{ room: String(query.a) }]))
+    room.pipe(Consumer.join(Room, () => Effect.succeed({ room: "a" })))
+    room.pipe(Consumer.join(Room, () => Effect.succeed([{ room: "a" }])))
+    // @ts-expect-error no such parameter
+    room.pipe(Consumer.join(Room, () => ({ id: "a" })))
+    // @ts-expect-error no such parameter
+    room.pipe(Consumer.join(Room, () => Effect.succeed([{ id: "a" }])))
+    // @ts-expect-error the path has no such parameter
+    chat.pipe(Consumer.join(Room, ({ params }) => ({ room: params.room })))
+  })
+
+  it("say what members are told where there is presence, and nothing where there is none", () => {
+    room.pipe(Consumer.join(Shown, () => ({}), { presence: () => ({ name: "x" }) }))
+    room.pipe(Consumer.join(Shown, () => ({}), { presence: () => Effect.succeed({ name: "x" }) }))
+    // @ts-expect-error nothing is said
+    room.pipe(Consumer.join(Shown, () => ({})))
+    // @ts-expect-error something else is said
+    room.pipe(Consumer.join(Shown, () => ({}), { presence: () => ({ name: 1 }) }))
+    // @ts-expect-error the group has no presence
+    room.pipe(Consumer.join(Room, () => ({ room: "a" }), { presence: () => "x" }))
+  })
+
+  it("need what their effects need, and a channel layer", () => {
+    const servicesOf = <Name extends string, Params, Members, Needs, R>(
+      _: Consumer.Consumer<Name, Params, Members, Needs, R>
+    ): R => undefined as never
+    expectTypeOf(servicesOf(chat.pipe(Consumer.push(Posted)))).toEqualTypeOf<ChannelLayer.ChannelLayer>()
+    const joined = chat.pipe(Consumer.join(Room, () => {
+      return Effect.as(Effect.context<"Rooms">(), { room: "a" })
+    }))
+    expectTypeOf<Extract<ReturnType<typeof servicesOf<"chat", {}, never, unknown, "Rooms">>, "Rooms">>()
+      .toEqualTypeOf<"Rooms">()
+    expectTypeOf<
+      Extract<
+        typeof joined extends Consumer.Consumer<infer _N, infer _P, infer _M, infer _F, infer R> ? R : never,
+        "Rooms"
+      >
+    >()
+      .toEqualTypeOf<"Rooms">()
   })
 })

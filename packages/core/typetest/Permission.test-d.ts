@@ -74,6 +74,21 @@ describe("a check", () => {
     >()
   })
 
+  it("of a group needs the group, and the params that it was given a type for", () => {
+    expectTypeOf(Permission.group<{ readonly room: string }>()("x", ({ params }) => params.room === "a")).toEqualTypeOf<
+      Permission.Permission<
+        { readonly group: string; readonly params: { readonly room: string } },
+        never,
+        never
+      >
+    >()
+    Permission.group()("x", (facts) => {
+      expectTypeOf(facts.group).toEqualTypeOf<string>()
+      expectTypeOf(facts.params).toEqualTypeOf<unknown>()
+      return Bans.use((bans) => bans.has(1))
+    })
+  })
+
   it("answers with a boolean, or an effect of one", () => {
     Permission.action("x", () => true)
     // @ts-expect-error: no boolean

@@ -103,7 +103,9 @@ class Identity implements decide.Shared {
   }
 }
 
-const sound = (result: Result): Result | undefined => result._tag === "Failed" ? undefined : result
+/** That somebody is nobody is a denial, which everybody like them shares. */
+const sound = (result: Result): Result | undefined =>
+  result._tag === "Failed" && decide.outcomeOfDecision(result) !== "Deny" ? undefined : result
 
 /** What an effect comes to, if it is there at once; else an effect of it, which as many as want may wait for. */
 const atOnce = <A, B>(

@@ -52,7 +52,7 @@ export const groupsOf = (consumer: Consumer_.Any): ReadonlyMap<string, Group> =>
 /** The events of a consumer by type, and those of the protocol itself: about the groups that a connection is in. */
 export const eventsOf = (consumer: Consumer_.Any, observer: Observer): ReadonlyMap<string, Event> =>
   new Map([
-    ...(consumer.groups.length === 0 ? [] : ["$joined", "$left", "$presence"]).map((type): Event => ({
+    ...(consumer.groups.length === 0 ? [] : ["$joined", "$caught_up", "$left", "$presence"]).map((type): Event => ({
       type,
       permission: undefined,
       decode: (json) => Effect.sync(() => JSON.parse(json)),
@@ -126,6 +126,10 @@ const boundsOf = ({ history }: Group_.Any): Address["history"] =>
 
 const millis = (duration: Duration.Input): number =>
   Option.match(Duration.fromInput(duration), { onNone: () => NaN, onSome: Duration.toMillis })
+
+/** Where an event for a group goes: past its history, where it does not become part of it. */
+export const addressFor = (event: Event_.Any, address: Address): Address =>
+  event.isKept ? address : { ...address, history: undefined }
 
 /** What is wrong with the groups and events of a consumer. */
 export const problemsOf = (consumer: Consumer_.Any): ReadonlyArray<string> => {

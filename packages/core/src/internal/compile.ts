@@ -13,6 +13,7 @@ import type * as Action from "../Action.ts"
 import * as Authentication from "../Authentication.ts"
 import { ChannelLayer } from "../ChannelLayer.ts"
 import type * as Consumer_ from "../Consumer.ts"
+import * as Decision from "../Decision.ts"
 import type { Request } from "../Handlers.ts"
 import * as Permission from "../Permission.ts"
 import type * as Reply from "../Reply.ts"
@@ -135,7 +136,10 @@ export interface Endpoint {
 }
 
 /** What an action sends to a group. */
-export type Broadcast = Extract<Action.Mode, { readonly _tag: "Broadcast" }>
+export type Broadcast = Extract<Action.Mode, { readonly _tag: "Broadcast" }> & {
+  /** What is said to a connection that is not in the group. */
+  readonly denied: Decision.Deny
+}
 
 export type Decode = (
   input: unknown,
@@ -283,7 +287,16 @@ class Compiler {
         `${place} is broadcast as the event "${event.type}", which the consumer does not have: add Consumer.push`
       )
     }
-    return mode
+    return {
+      ...mode,
+      denied: Decision.deny({
+        check: `isIn(${group.name})`,
+        phase: "action",
+        reason: `You are not in the group "${group.name}"`,
+        code: "not_in_group",
+        private: false
+      })
+    }
   }
 
   #level(

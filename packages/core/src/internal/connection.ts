@@ -17,6 +17,7 @@ import * as Membership from "../Membership.ts"
 import * as Reply from "../Reply.ts"
 import type { Closed, Transport } from "../Transport.ts"
 import { Delivery } from "./audience.ts"
+import * as channels from "./channels.ts"
 import { closeCode, lost, reasonOf } from "./closing.ts"
 import type * as compile from "./compile.ts"
 import { State, take } from "./counts.ts"
@@ -81,6 +82,8 @@ export class Connection {
   #mailbox: Mailbox | undefined
   /** How many replies the events wait for. */
   #holds = 0
+  /** The last of its broadcasts that are on their way: they go one after the other. */
+  #sending: Fiber.Fiber<void> | undefined
   #transport: Transport | undefined
   #lanes: Map<compile.Endpoint, Lane> | undefined
   #running: Set<Running> | undefined
@@ -120,7 +123,7 @@ export class Connection {
       this.#memberships = new Memberships({
         standing,
         layer,
-        deliver: (message, membership) => this.deliver(message, membership),
+        deliver: (message, membership, isMissed) => this.deliver(message, membership, isMissed),
         failure: (cause) => this.#failure(cause)
       })
       standing.context = Context.add(standing.context, Membership.Memberships, this.#memberships)
@@ -395,11 +398,11 @@ export class Connection {
   // ---- events
 
   /** Takes an event for the client: of a group, or for itself. Those that its consumer does not declare do not reach it. */
-  deliver(message: Message, membership: MembershipOf | undefined): void {
+  deliver(message: Message, membership: MembershipOf | undefined, isMissed = false): void {
     const event = this.consumer.events.get(message.type)
     if (event === undefined || this.isOver) return
     let delivery = event.current
-    if (delivery?.message !== message) event.current = delivery = new Delivery(message, event)
+    if (isMissed || delivery?.message !== message) event.current = delivery = new Delivery(message, event)
     ;(this.#mailbox ??= new Mailbox(this)).take(delivery, membership)
   }
 
@@ -420,24 +423,39 @@ export class Connection {
     return this.#memberships?.size ?? 0
   }
 
-  broadcast(group: string, envelope: Envelope_): Effect.Effect<void, ChannelError.Unavailable> {
+  isIn(group: string): boolean {
+    return (this.#memberships?.addressesOf(group).length ?? 0) > 0
+  }
+
+  broadcast({ event, group }: compile.Broadcast, envelope: Envelope_): Effect.Effect<void, ChannelError.Unavailable> {
     const message = new Message(envelope)
     const { layer } = this.consumer
     // It is in no group where there is no layer.
-    const addresses = this.#memberships?.addressesOf(group) ?? []
+    const addresses = (this.#memberships?.addressesOf(group.name) ?? []).map((address) =>
+      channels.addressFor(event, address)
+    )
     return addresses.length === 1
       ? layer!.send(addresses[0]!, message)
-      : Effect.forEach(addresses, (address) => layer!.send(address, message), { discard: true })
+      // To all of them, also where one cannot be reached.
+      : Effect.flatMap(
+        Effect.forEach(addresses, (address) => Effect.exit(layer!.send(address, message))),
+        Exit.asVoidAll
+      )
   }
 
   #broadcast(sending: Effect.Effect<void, ChannelError.Unavailable>, echo: Envelope.Echo): void {
-    this.#fork(
-      Effect.catchCause(sending, (cause) =>
-        Effect.logWarning(
-          `The event of "${echo.action}" of "${this.consumer.consumer.name}" did not reach all servers`,
-          cause
-        ))
-    )
+    const logged = Effect.catchCause(sending, (cause) =>
+      Effect.logWarning(
+        `The event of "${echo.action}" of "${this.consumer.consumer.name}" did not reach all servers`,
+        cause
+      ))
+    const before = this.#sending
+    const fiber = this.#fork(before === undefined ? logged : Effect.andThen(Fiber.await(before), logged))
+    if (fiber.pollUnsafe() !== undefined) return
+    this.#sending = fiber
+    fiber.addObserver(() => {
+      if (this.#sending === fiber) this.#sending = undefined
+    })
   }
 
   hold(): void {
@@ -464,8 +482,8 @@ export class Connection {
     return this.#registry?.generation ?? 0
   }
 
-  fork(effect: Effect.Effect<void, never, unknown>): void {
-    this.#fork(effect)
+  fork(effect: Effect.Effect<void, never, unknown>): Fiber.Fiber<void> {
+    return this.#fork(effect)
   }
 
   broke(type: string, cause: Cause.Cause<unknown>): void {

@@ -34,8 +34,13 @@ export interface Context {
   readonly standing: Standing
   /** Writes the reply of a failure, and logs what broke. */
   readonly refuse: (echo: Envelope.Echo, failure: Reply.Failure) => string
-  /** Sends an event to the groups of this name that the connection is in. */
-  readonly broadcast: (group: string, envelope: ChannelLayer.Envelope) => Effect.Effect<void, ChannelError.Unavailable>
+  /** Whether the connection is in a group of this name. */
+  readonly isIn: (group: string) => boolean
+  /** Sends an event to the groups that the connection is in. */
+  readonly broadcast: (
+    broadcast: compile.Broadcast,
+    envelope: ChannelLayer.Envelope
+  ) => Effect.Effect<void, ChannelError.Unavailable>
   /** Has the events for the connection wait, until the reply is sent. */
   readonly hold: () => void
 }
@@ -212,6 +217,9 @@ export class Exchange {
       case Stage.ObjectPermission:
         return this.#decide()
       case Stage.Payload:
+        if (this.endpoint!.broadcast !== undefined && !this.#context.isIn(this.endpoint!.broadcast.group.name)) {
+          return this.#deny(this.endpoint!.broadcast.denied)
+        }
         return this.#decode(this.endpoint!.decodePayload, (this.envelope as Envelope.Envelope).body["data"])
       case Stage.Fields: {
         const { decodeFields } = this.endpoint!
@@ -399,9 +407,9 @@ export class Exchange {
   }
 
   /** Whoever asked is answered first; where the group has a history, when the event is in it. */
-  #send({ group }: compile.Broadcast, envelope: ChannelLayer.Envelope): undefined {
-    const broadcast = this.#context.broadcast(group.name, envelope)
-    if (group.history === undefined) {
+  #send(to: compile.Broadcast, envelope: ChannelLayer.Envelope): undefined {
+    const broadcast = this.#context.broadcast(to, envelope)
+    if (to.group.history === undefined || !to.event.isKept) {
       this.broadcast = broadcast
       this.#reply = this.#success
       return undefined

@@ -53,12 +53,16 @@ export class Histories {
     const { epoch, events, last } = this.#use(key, bounds, now)
     const position = `${epoch}-${last}`
     if (after === undefined) return { position, state: "fresh", missed: [] }
-    const seen = after.startsWith(`${epoch}-`) ? Number(after.slice(epoch.length + 1)) : NaN
-    if (!(Number.isInteger(seen) && seen >= 0 && seen <= last)) return { position, state: "gap", missed: [] }
-    const kept = events.slice(-bounds.count).filter(({ at, number }) => number > seen && now - at <= bounds.age)
-    return kept.length < last - seen
+    const kept = events.slice(-bounds.count).filter(({ at }) => now - at <= bounds.age)
+    if (after === "") return { position, state: "fresh", missed: kept.map(({ message }) => message) }
+    const number = after.startsWith(`${epoch}-`) ? after.slice(epoch.length + 1) : ""
+    // As it was written: what only means the same number was made up.
+    const seen = /^(0|[1-9]\d*)$/.test(number) ? Number(number) : Infinity
+    if (seen > last) return { position, state: "gap", missed: [] }
+    const missed = kept.filter(({ number }) => number > seen).map(({ message }) => message)
+    return missed.length < last - seen
       ? { position, state: "gap", missed: [] }
-      : { position, state: "resumed", missed: kept.map(({ message }) => message) }
+      : { position, state: "resumed", missed }
   }
 
   #use(key: string, bounds: Bounds, now: number): History {

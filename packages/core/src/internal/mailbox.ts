@@ -5,6 +5,7 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Decision from "../Decision.ts"
 import type * as Permission from "../Permission.ts"
 import type { Transport } from "../Transport.ts"
@@ -26,7 +27,7 @@ export interface Host {
   readonly maxUnsent: number
   /** Grows whenever facts of any connection have changed. */
   readonly generation: number
-  readonly fork: (effect: Effect.Effect<void, never, unknown>) => void
+  readonly fork: (effect: Effect.Effect<void, never, unknown>) => Fiber.Fiber<void>
   /** A delivery check broke. */
   readonly broke: (type: string, cause: Cause.Cause<unknown>) => void
   /** The client does not read fast enough. */
@@ -52,7 +53,7 @@ interface Mail {
 /** What comes of an event. */
 type Verdict = Decision.Allow | Decision.Deny | Decision.Failed
 
-/** So much of what waits for one client is given to its transport at once: what is there cannot be dropped any more. */
+/** So much of what waits for one client is given to its transport at once, half of what may wait at the most: what is there cannot be dropped any more. */
 const window = 64 * 1024
 
 /** What an event that waits costs besides its text, in bytes. */
@@ -66,6 +67,7 @@ export class Mailbox {
   #latest: Map<string, Mail> | undefined
   #size = 0
   #isDeciding = false
+  #deciding: Fiber.Fiber<void> | undefined
   #isDraining = false
 
   constructor(host: Host) {
@@ -103,6 +105,7 @@ export class Mailbox {
 
   /** Forgets what waits. */
   clear(): void {
+    this.#deciding?.interruptUnsafe()
     this.#waiting = undefined
     this.#latest = undefined
     this.#size = 0
@@ -111,7 +114,7 @@ export class Mailbox {
   get #isReady(): boolean {
     const { isHeld, isOver, maxUnsent, transport } = this.#host
     if (isHeld || isOver || transport === undefined || this.#isDeciding || this.#isDraining) return false
-    if (transport.unsent() <= Math.min(window, maxUnsent)) return true
+    if (transport.unsent() <= Math.min(window, maxUnsent / 2)) return true
     this.#drain(transport)
     return !this.#isDraining
   }
@@ -130,12 +133,14 @@ export class Mailbox {
   /** Whether the connection gets an event, by the facts as they are. */
   #decide(delivery: Delivery, membership: Membership | undefined): Eager<Verdict> {
     if (membership?.isIn === false) return left
-    const trees = membership?.residual === undefined
-      ? delivery.event.permission === undefined ? none : [delivery.event.permission]
-      : delivery.event.permission === undefined
-      ? [membership.residual]
-      : [membership.residual, delivery.event.permission]
-    if (trees.length === 0) return Decision.allow
+    const residual = membership?.residual
+    const { permission } = delivery.event
+    if (residual === undefined) {
+      if (permission === undefined) return Decision.allow
+      const settled = this.#host.standing.settled(permission)
+      if (settled !== undefined) return settled
+    }
+    const trees = [residual, permission].filter((tree) => tree !== undefined)
     return andThen(
       delivery.facts(this.#host.standing),
       (facts) => "cause" in facts ? facts : this.#decideAll(delivery, trees, facts, 0)
@@ -166,7 +171,7 @@ export class Mailbox {
       duration: standing.consumer.redecisionTimeout,
       orElse: () => Effect.die(new Error("The permission to receive an event could not be decided in time"))
     })
-    this.#host.fork(Effect.map(Effect.exit(inTime), (exit) => {
+    this.#deciding = this.#host.fork(Effect.map(Effect.exit(inTime), (exit) => {
       this.#isDeciding = false
       // What was decided no longer counts: it is decided again when its turn comes.
       if (standing.epoch === epoch && !this.#host.isHeld && this.#waiting?.has(mail) === true) {
@@ -226,19 +231,32 @@ export class Mailbox {
     return mail
   }
 
+  /** Where nothing waits there is room for one of any size. */
   #fits(size: number): boolean {
-    return (this.#host.transport?.unsent() ?? 0) + this.#size + size <= this.#host.maxUnsent
+    const before = this.#unsent + this.#size
+    return before === 0 || before + size <= this.#host.maxUnsent
   }
 
-  /** Drops the oldest of those that may be dropped in this way, until an event fits. */
+  get #unsent(): number {
+    return this.#host.transport?.unsent() ?? 0
+  }
+
+  /** Drops the oldest of those that may be dropped in this way, until an event fits; none where that is not enough. */
   #makeRoom(size: number): boolean {
+    const oldest: Array<Mail> = []
+    let missing = this.#unsent + this.#size + size - this.#host.maxUnsent
     for (const mail of this.#waiting ?? []) {
-      if (this.#fits(size)) break
+      if (missing <= 0) break
       if (mail.delivery.event.whenSlow !== "drop-oldest") continue
+      oldest.push(mail)
+      missing -= mail.size
+    }
+    if (missing > 0) return false
+    for (const mail of oldest) {
       this.#remove(mail)
       mail.delivery.event.deliveries.count("dropped_oldest")
     }
-    return this.#fits(size)
+    return true
   }
 
   #remove(mail: Mail): void {
@@ -263,8 +281,6 @@ export class Mailbox {
     }
   }
 }
-
-const none: ReadonlyArray<Permission.Tree> = []
 
 /** The connection has left the group meanwhile: that is no denial. */
 const left: Decision.Deny = Decision.deny({

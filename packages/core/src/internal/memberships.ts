@@ -20,8 +20,8 @@ import type { Standing } from "./standing.ts"
 export interface Host {
   readonly standing: Standing
   readonly layer: ChannelLayer["Service"]
-  /** Takes an event for the connection. */
-  readonly deliver: (message: Message, membership: Membership | undefined) => void
+  /** Takes an event for the connection; one that it has missed is decided by the permissions as they are now. */
+  readonly deliver: (message: Message, membership: Membership | undefined, isMissed?: boolean) => void
   /** What a cause stands for. */
   readonly failure: (cause: Cause.Cause<unknown>) => Effect.Effect<Reply.Failure>
 }
@@ -39,6 +39,8 @@ class Entry implements Membership {
   readonly address: Address
   readonly member: Member
   residual: Permission.Tree | undefined = undefined
+  /** What let it in counts as long as this is the epoch of its connection. */
+  epoch = 0
   isIn = true
   /** What has come before it is clear what comes first. */
   early: Array<Message> | undefined = []
@@ -58,8 +60,9 @@ class Entry implements Membership {
       id,
       presence,
       receive: (message) => {
-        if (this.early === undefined) deliver(message, this)
-        else this.early.push(message)
+        const placed = message.id === undefined ? message : message.of(address)
+        if (this.early === undefined) deliver(placed, this)
+        else this.early.push(placed)
       }
     }
   }
@@ -87,7 +90,7 @@ export class Memberships implements Membership_.Memberships {
   }
 
   paramsOf(group: Group_.Any): ReadonlyArray<unknown> {
-    return this.#of(group.name).map(({ params }) => params)
+    return this.#of(this.#groupOf(group).group.name).map(({ params }) => params)
   }
 
   #of(name: string): ReadonlyArray<Entry> {
@@ -162,35 +165,41 @@ export class Memberships implements Membership_.Memberships {
       )
       const entry = new Entry(group, params, address, standing.scope.id, shown, deliver)
       const joining = Effect.gen({ self: this }, function*() {
+        this.#entries.set(address.key, entry)
         yield* this.#admit(entry)
         const joined = yield* layer.add(address, entry.member, after)
-        // What let it in may no longer count.
-        yield* this.#admit(entry)
-        return joined
+        do {
+          // What let it in may no longer count.
+          yield* this.#admit(entry)
+        } while (!this.#begin(entry, joined, after))
+        return joined.state
       })
-      this.#entries.set(address.key, entry)
-      const joined = yield* Effect.onExit(
+      return yield* Effect.onExit(
         joining,
         (exit) => exit._tag === "Success" && entry.isIn && !this.#isOver ? Effect.void : this.#remove(entry)
       )
-      this.#begin(entry, joined, after)
-      return joined.state
     })
   }
 
-  /** What is first: where it is, then what it has missed, then what came meanwhile. */
-  #begin(entry: Entry, joined: Joined, after: string | undefined): void {
-    const { deliver } = this.#host
+  /**
+   * What is first: where it is, then what it has missed, then what came meanwhile. Answers `false` where what let it in no longer
+   * counts: no news passes between that and its beginning.
+   */
+  #begin(entry: Entry, joined: Joined, after: string | undefined): boolean {
+    const { deliver, standing } = this.#host
+    if (entry.group.permission !== undefined && entry.epoch !== standing.epoch) return false
     const { address } = entry
-    // Who resumes has seen nothing of what follows: it is where it was, until it has.
-    const id = joined.state === "resumed" ? after : joined.position
+    // Who is given what is kept has seen nothing of it yet: it is where it was, until it has.
+    const id = joined.state === "resumed" || after === "" ? after : joined.position
     if (address.history !== undefined || address.presence) deliver(joinedEvent(address, joined, id), undefined)
     for (const message of joined.missed) {
-      if (message.except !== entry.member.id) deliver(message, entry)
+      if (message.except !== entry.member.id) deliver(message.of(address), entry, true)
     }
+    if (after !== undefined && joined.state !== "gap") deliver(caughtUpEvent(address, joined), undefined)
     const early = entry.early ?? []
     entry.early = undefined
     for (const message of early) deliver(message, entry)
+    return true
   }
 
   /** Decides whether the connection may be in the group, until that is decided by the facts as they are. */
@@ -205,6 +214,7 @@ export class Memberships implements Membership_.Memberships {
         if (epoch !== standing.epoch) continue
         if (decided._tag === "Deny") return yield* deniedBy(decided.denial)
         if (decided._tag === "Failed") return yield* Effect.failCause(decided.cause)
+        entry.epoch = epoch
         return
       }
     })
@@ -235,8 +245,12 @@ export class Memberships implements Membership_.Memberships {
           onSuccess: () => Effect.void,
           onFailure: (cause) =>
             Effect.gen({ self: this }, function*() {
-              if (!entry.isIn) return
               const failure = yield* this.#host.failure(cause)
+              if (failure._tag === "Defect") {
+                yield* Effect.logError(`The permission to be in the group "${entry.group.group.name}" broke`, cause)
+              }
+              // It may have left by itself meanwhile.
+              if (!entry.isIn) return
               yield* this.#remove(entry)
               this.#host.deliver(leftEvent(entry.address, failure, this.#host.standing.consumer.formatError), undefined)
             })
@@ -296,6 +310,10 @@ const joinedEvent = (
     }}`,
     status: 200
   })
+
+/** The event that tells a connection that it has been given all that it has missed. */
+const caughtUpEvent = ({ label }: Address, { position }: Joined): Message =>
+  new Message({ type: "$caught_up", data: `{${label},"id":${JSON.stringify(position)}}`, status: 200 })
 
 /** The event that tells a connection that it is no longer in a group, since it may not. */
 const leftEvent = (

@@ -53,6 +53,9 @@ const isSame = (some: Place["keys"], others: Place["keys"]): boolean =>
 /** Stands for the users that cannot be told. */
 const unknownKey = Symbol("effect-channels/unknown")
 
+/** One for all servers: the connections of several may decide over the same event. */
+let generation = 0
+
 /** The connections of a server. */
 export class Registry {
   readonly #connections = new Map<Connection, Place>()
@@ -82,11 +85,13 @@ export class Registry {
   }
 
   /** Grows whenever facts of connections have changed. */
-  generation = 0
+  get generation(): number {
+    return generation
+  }
 
   /** The facts of some connections have changed. */
   invalidate(target: Target): void {
-    this.generation++
+    generation++
     for (const joining of this.#joining) joining.miss(target)
     for (const connection of this.#candidates(target)) {
       if (connection.standing.isMeant(target)) connection.invalidate()
@@ -99,8 +104,9 @@ export class Registry {
     for (const connection of this.#candidates(signal.target)) {
       const { consumer, standing } = connection
       if (consumer.consumer.name !== signal.consumer || !standing.isExactly(signal.target)) continue
-      if (signal._tag === "Disconnect") connection.close(signal.code, signal.reason)
-      else if (message!.except !== standing.scope.id) connection.deliver(message!, undefined)
+      if (signal._tag === "Disconnect") {
+        if (!connection.isOver) connection.close(signal.code, signal.reason)
+      } else if (message!.except !== standing.scope.id) connection.deliver(message!, undefined)
     }
   }
 

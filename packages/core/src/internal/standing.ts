@@ -276,6 +276,12 @@ export class Standing {
     return recorder
   }
 
+  /** What the connection phase has said of a permission, where that is known, and decides it. */
+  settled(tree: Permission.Tree): Decision.Allow | Decision.Deny | undefined {
+    const decision = this.#known?.get(tree)
+    return decision?._tag === "Allow" || decision?._tag === "Deny" ? decision : undefined
+  }
+
   /**
    * Decides a permission; what its connection checks said is kept, so that a message decides only the residual. What is `shared`
    * is asked for all who have the same identity.
