@@ -27,6 +27,7 @@ import type * as Group from "./Group.ts"
 import * as channels from "./internal/channels.ts"
 import { cut } from "./internal/closing.ts"
 import { Histories } from "./internal/history.ts"
+import { LocalGroups } from "./internal/local-groups.ts"
 import { SharedFrame } from "./Transport.ts"
 
 /**
@@ -206,7 +207,7 @@ export class ChannelLayer extends Context.Service<ChannelLayer, {
   /** Takes a member out of a group: it receives nothing from then on. One that is not in it is not missed. */
   readonly remove: (group: Address, member: Member) => Effect.Effect<void>
   /**
-   * Sends to the members of a group, in every process. It has left for the other processes when the effect completes; members of
+   * Sends to the members of a group, in every process: what is begun first comes first. It has left for the other processes when the effect completes; members of
    * this one have been given it, unless the group has a history that is kept elsewhere, which fails as a whole.
    */
   readonly send: (group: Address, message: Message) => Effect.Effect<void, ChannelError.Unavailable>
@@ -241,53 +242,6 @@ const presentJson = (present: ReadonlyArray<Present>): string =>
   `[${present.map(({ data, id }) => `{"id":${JSON.stringify(id)},"data":${data}}`).join(",")}]`
 
 /**
- * The members of groups in this process, for layers.
- *
- * @category models
- * @since 0.1.0
- */
-export class LocalGroups {
-  readonly #groups = new Map<string, Set<Member>>()
-
-  /** How many groups have members. */
-  get size(): number {
-    return this.#groups.size
-  }
-  /** The members of a group. */
-  members(key: string): ReadonlySet<Member> {
-    return this.#groups.get(key) ?? noMembers
-  }
-  /** The keys of the groups that have members. */
-  keys(): IterableIterator<string> {
-    return this.#groups.keys()
-  }
-  /** Puts a member in; answers whether it was not in before. */
-  add(key: string, member: Member): boolean {
-    const members = this.#groups.get(key)
-    if (members === undefined) this.#groups.set(key, new Set([member]))
-    else if (members.has(member)) return false
-    else members.add(member)
-    return true
-  }
-  /** Takes a member out; answers whether it was in. */
-  remove(key: string, member: Member): boolean {
-    const members = this.#groups.get(key)
-    if (members === undefined || !members.delete(member)) return false
-    if (members.size === 0) this.#groups.delete(key)
-    return true
-  }
-  /** Gives an event to the members of a group. */
-  send(key: string, message: Message): void {
-    const members = this.#groups.get(key)
-    if (members === undefined) return
-    const { except } = message
-    for (const member of members) if (member.id !== except) member.receive(message)
-  }
-}
-
-const noMembers: ReadonlySet<Member> = new Set()
-
-/**
  * A channel layer in memory, for the servers of one process that it is provided to. Events are handed over while they are sent:
  * a group costs a set, and an event is encoded once, whoever receives it. It never fails.
  *
@@ -297,7 +251,7 @@ const noMembers: ReadonlySet<Member> = new Set()
 export const makeMemory: Effect.Effect<ChannelLayer["Service"]> = Effect.gen(function*() {
   const local = new LocalGroups()
   const random = yield* Random.nextIntBetween(36 ** 7, 36 ** 8)
-  const histories = new Histories(random.toString(36))
+  const histories = new Histories(random.toString(36), (key) => local.has(key))
   const listeners = new Set<(signal: Signal) => void>()
 
   const present = (group: Address): ReadonlyArray<Present> =>

@@ -71,8 +71,8 @@ export interface Any extends Pipeable, Inspectable {
  * - `disconnect`: the connection is closed with 1013 (try again later): its client knows that it misses something. The default.
  * - `drop-newest`: it is not sent to this client.
  * - `drop-oldest`: it takes the place of the oldest ones that wait and may be dropped in this way.
- * - `latest`: of those that wait, with the same key, only the latest is kept, from the moment on when events have to wait. If
- *   that is not enough, the connection is closed with 1013.
+ * - `latest`: of those that wait, in the same group and with the same key, only the latest is kept, from the moment on when events
+ *   have to wait, whether this client may have it or not. If that is not enough, the connection is closed with 1013.
  *
  * Replies are never dropped. Other clients are not delayed.
  *
@@ -155,8 +155,9 @@ export const make = <const Type extends string, Data extends Schema.Constraint>(
 
 /**
  * Says who may receive the event: connection and delivery checks, decided for each recipient before it is sent. A check that
- * looks at nothing but the identity is asked once for all connections with the same identity. Who is denied does not learn of
- * the event; nor does anybody whose check fails, which is logged. A second permission is required as well as the first.
+ * looks at nothing but the identity is asked once for all connections with the same identity: the same key, where the identity
+ * service has one, and equal users, which therefore must not change once they are there. Who is denied does not learn of the event;
+ * nor does anybody whose check fails, which is logged. A second permission is required as well as the first.
  *
  * **Example** (Only those who are not blocked)
  *

@@ -169,8 +169,9 @@ export const make = <const Name extends string, const Fields extends ParamFields
 
 /**
  * Says who may be in the group, and receive its events: connection and group checks, decided when a connection joins and again
- * whenever its authority is invalidated, and delivery checks, decided for each event. Who loses it leaves the group, and is told
- * so with an event `$left`. A second permission is required as well as the first.
+ * whenever its authority is invalidated, and delivery checks, decided for each event, those about presence among them. Who loses it
+ * leaves the group, and is told so with an event `$left`; so does whoever it cannot be decided for, by a check that breaks. A
+ * second permission is required as well as the first.
  *
  * **Example** (Members of the room)
  *

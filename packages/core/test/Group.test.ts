@@ -481,6 +481,37 @@ describe("Group.permit", () => {
     }).pipe(withChannels))
 })
 
+describe("what Group.permit leaves to each event", () => {
+  it.effect("is decided anew on news", () =>
+    Effect.gen(function*() {
+      let isAdmin = false
+      const mayAll = Permission.group()("mayAll", () => isAdmin)
+      const isForAll = Permission.delivery<unknown>()("isForAll", ({ event }) => event !== "for admins")
+      const Feed = Group.make("feed").pipe(Group.permit(Permission.or(mayAll, isForAll)))
+      const Feeds = Consumer.make("feeds", { path: "/ws/" }).pipe(
+        Consumer.join(Feed, () => ({})),
+        Consumer.push(Said)
+      )
+      const server = yield* start(Feeds, Handlers.toLayer(Consumer.handlers(Feeds)))
+      const client = yield* server.connect("/ws/")
+      const say = Effect.forEach(["for admins", "for all"], (text) =>
+        ChannelLayer.send(ChannelLayer.group(Feeds, Feed, {}), Said, text))
+      const turn = (to: boolean) =>
+        Effect.suspend(() => {
+          isAdmin = to
+          return Authority.invalidate(Authority.everyone)
+        })
+      yield* say
+      assert.deepStrictEqual(yield* heard(client), ["for all"])
+      yield* turn(true)
+      yield* say
+      assert.deepStrictEqual(yield* heard(client), ["for admins", "for all"])
+      yield* turn(false)
+      yield* say
+      assert.deepStrictEqual(yield* heard(client), ["for all"])
+    }).pipe(withChannels))
+})
+
 describe("losing Group.permit", () => {
   /** Who may be in the room, and what is wrong with finding out. */
   const make = (permit: (room: string) => boolean | Effect.Effect<boolean, ChannelError.Unavailable>) => {

@@ -252,6 +252,32 @@ describe("joins and leaves of one connection", () => {
     }).pipe(Effect.scoped, Effect.provide(layerTest)))
 })
 
+describe("a join that outlives its connection", () => {
+  it.effect("does not come about", () => {
+    const layer = layerWith((memory) => ({
+      add: (group, member, after) => Effect.delay(memory.add(group, member, after), "1 second")
+    }))
+    return Effect.gen(function*() {
+      const Later = Consumer.make("later", { path: "/ws/" }).pipe(
+        Consumer.groups(Document),
+        Consumer.add(Action.make("later"))
+      )
+      const live = Consumer.handlers(Later).pipe(
+        Handlers.handle("later", () => Effect.asVoid(Effect.forkDetach(Membership.join(Document, { id: 1 })))),
+        Handlers.toLayer
+      )
+      const kept = yield* watchKept
+      const server = yield* start(Later, live)
+      const client = yield* server.connect("/ws/")
+      yield* client.ask(ask("later"))
+      yield* client.leave
+      yield* TestClock.adjust("1 second")
+      yield* settle
+      assert.deepInclude(yield* kept, { connections: 0, groups: 0 })
+    }).pipe(Effect.provide(Layer.merge(layer, Authority.layerMemory)))
+  })
+})
+
 describe("memberships", () => {
   it.effect("that are given up while the connection is reviewed end without a second word", () =>
     Effect.gen(function*() {

@@ -2,6 +2,7 @@
  * One event for its recipients in this process: what it says is decoded once, and what depends on no more than an identity is
  * decided once for all connections that have it.
  */
+import type * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
@@ -25,10 +26,18 @@ export class Delivery {
   #identities: Map<string, Array<Identity>> | undefined
   /** What was decided before by whoever has an identity counts as long as this is the generation. */
   #generation = 0
+  #isBroken = false
 
   constructor(message: Message, event: Event) {
     this.message = message
     this.event = event
+  }
+
+  /** A check of it broke for somebody: once is said for all of them. */
+  broke(cause: Cause.Cause<unknown>, log: (type: string, cause: Cause.Cause<unknown>) => void): void {
+    if (this.#isBroken) return
+    this.#isBroken = true
+    log(this.event.type, cause)
   }
 
   /** What its checks look at; a failure where its data does not have the schema of the event. */
@@ -40,7 +49,8 @@ export class Delivery {
       (exit): Permission.Facts | Decision.Failed =>
         exit._tag === "Success"
           ? { phase: "delivery", type, event: exit.value }
-          : Decision.failed(type, exit.cause)
+          : Decision.failed(type, exit.cause),
+      standing.consumer.redecisionTimeout
     )
   }
 
@@ -95,11 +105,7 @@ class Identity implements decide.Shared {
       return undefined
     }
     if (!Effect.isEffect(answer)) return sound(decide.judge(check, answer))
-    return atOnce(
-      Effect.timeout(answer, this.#timeout),
-      this.#context,
-      (exit) => sound(decide.fromExit(check, exit))
-    )
+    return atOnce(answer, this.#context, (exit) => sound(decide.fromExit(check, exit)), this.#timeout)
   }
 }
 
@@ -107,13 +113,22 @@ class Identity implements decide.Shared {
 const sound = (result: Result): Result | undefined =>
   result._tag === "Failed" && decide.outcomeOfDecision(result) !== "Deny" ? undefined : result
 
-/** What an effect comes to, if it is there at once; else an effect of it, which as many as want may wait for. */
+/**
+ * What an effect comes to, if it is there at once; else an effect of it, which as many as want may wait for, so many milliseconds at
+ * the most.
+ */
 const atOnce = <A, B>(
   effect: Effect.Effect<A, unknown, unknown>,
   context: Context.Context<never>,
-  f: (exit: Exit.Exit<A, unknown>) => B
+  f: (exit: Exit.Exit<A, unknown>) => B,
+  timeout: number
 ): Eager<B> => {
   const fiber = Effect.runForkWith(context)(effect as Effect.Effect<A, unknown>)
   const exit = fiber.pollUnsafe()
-  return exit === undefined ? Effect.map(Fiber.await(fiber), f) : f(exit)
+  if (exit !== undefined) return f(exit)
+  const ended = Effect.timeoutOrElse(Fiber.await(fiber), {
+    duration: timeout,
+    orElse: () => Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber))
+  })
+  return Effect.map(ended, f)
 }

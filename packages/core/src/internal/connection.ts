@@ -82,8 +82,6 @@ export class Connection {
   #mailbox: Mailbox | undefined
   /** How many replies the events wait for. */
   #holds = 0
-  /** The last of its broadcasts that are on their way: they go one after the other. */
-  #sending: Fiber.Fiber<void> | undefined
   #transport: Transport | undefined
   #lanes: Map<compile.Endpoint, Lane> | undefined
   #running: Set<Running> | undefined
@@ -124,7 +122,9 @@ export class Connection {
         standing,
         layer,
         deliver: (message, membership, isMissed) => this.deliver(message, membership, isMissed),
-        failure: (cause) => this.#failure(cause)
+        failure: (cause) => this.#failure(cause),
+        maxEarly: limits.maxUnsent,
+        tooSlow: () => this.tooSlow()
       })
       standing.context = Context.add(standing.context, Membership.Memberships, this.#memberships)
     }
@@ -449,13 +449,7 @@ export class Connection {
         `The event of "${echo.action}" of "${this.consumer.consumer.name}" did not reach all servers`,
         cause
       ))
-    const before = this.#sending
-    const fiber = this.#fork(before === undefined ? logged : Effect.andThen(Fiber.await(before), logged))
-    if (fiber.pollUnsafe() !== undefined) return
-    this.#sending = fiber
-    fiber.addObserver(() => {
-      if (this.#sending === fiber) this.#sending = undefined
-    })
+    this.#fork(logged)
   }
 
   hold(): void {

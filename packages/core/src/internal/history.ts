@@ -20,21 +20,33 @@ interface History {
   usedAt: number
 }
 
-/** The histories of groups. One that has not been used for longer than it keeps its events is forgotten. */
+/**
+ * The histories of groups. One that has not been used for longer than it keeps its events is forgotten, when nobody is in its
+ * group.
+ */
 export class Histories {
   /** Another one than that of all other processes. */
   readonly #seed: string
+  readonly #isInUse: (key: string) => boolean
   #epochs = 0
   readonly #histories = new Map<string, History>()
   #next = this.#histories.entries()
 
-  constructor(seed: string) {
+  constructor(seed: string, isInUse: (key: string) => boolean) {
     this.#seed = seed
+    this.#isInUse = isInUse
   }
 
   /** How many groups have a history. */
   get size(): number {
     return this.#histories.size
+  }
+
+  /** How many events they hold. */
+  get kept(): number {
+    let kept = 0
+    for (const { events } of this.#histories.values()) kept += events.length
+    return kept
   }
 
   /** Appends an event; answers with it at its position. */
@@ -85,7 +97,7 @@ export class Histories {
         return
       }
       const [key, { bounds, usedAt }] = value
-      if (now - usedAt > bounds.age) this.#histories.delete(key)
+      if (now - usedAt > bounds.age && !this.#isInUse(key)) this.#histories.delete(key)
     }
   }
 }

@@ -36,6 +36,8 @@ export interface Host {
 
 /** By what a connection gets the events of a group. */
 export interface Membership {
+  /** The group. */
+  readonly address: { readonly key: string }
   /** Whether it still does. */
   readonly isIn: boolean
   /** The checks of the group that each event is decided by. */
@@ -53,7 +55,10 @@ interface Mail {
 /** What comes of an event. */
 type Verdict = Decision.Allow | Decision.Deny | Decision.Failed
 
-/** So much of what waits for one client is given to its transport at once, half of what may wait at the most: what is there cannot be dropped any more. */
+/**
+ * So much of what waits for one client is given to its transport at once, half of what may wait at the most: what is there
+ * cannot be dropped any more.
+ */
 const window = 64 * 1024
 
 /** What an event that waits costs besides its text, in bytes. */
@@ -186,7 +191,8 @@ export class Mailbox {
     }))
   }
 
-  #settle({ event, message }: Delivery, membership: Membership | undefined, verdict: Verdict): void {
+  #settle(delivery: Delivery, membership: Membership | undefined, verdict: Verdict): void {
+    const { event, message } = delivery
     const { isOver, transport } = this.#host
     if (isOver || transport === undefined) return
     if (verdict._tag === "Allow" && membership?.isIn !== false) {
@@ -196,14 +202,14 @@ export class Mailbox {
       if (verdict !== left) event.deliveries.count("denied")
     } else if (verdict._tag === "Failed") {
       event.deliveries.count("failed")
-      this.#host.broke(event.type, verdict.cause)
+      delivery.broke(verdict.cause, (type, cause) => this.#host.broke(type, cause))
     }
   }
 
   /** Has an event wait, if there is room for it. */
   #put(delivery: Delivery, membership: Membership | undefined): Mail | undefined {
     const { event, message } = delivery
-    const key = this.#keyOf(delivery)
+    const key = this.#keyOf(delivery, membership)
     const mail: Mail = { delivery, membership, size: message.frame.text.length + overhead, key }
     const superseded = key === undefined ? undefined : this.#latest?.get(key)
     if (superseded !== undefined) {
@@ -267,7 +273,7 @@ export class Mailbox {
   }
 
   /** Of those with the same key only the latest waits. */
-  #keyOf(delivery: Delivery): string | undefined {
+  #keyOf(delivery: Delivery, membership: Membership | undefined): string | undefined {
     const { event } = delivery
     if (typeof event.whenSlow === "string") return undefined
     const facts = delivery.facts(this.#host.standing)
@@ -275,7 +281,7 @@ export class Mailbox {
     if (Effect.isEffect(facts) || "cause" in facts) return undefined
     try {
       const key = event.whenSlow.latest((facts as unknown as Permission.DeliveryFacts<never>).event)
-      return `${event.type} ${key}`
+      return JSON.stringify([event.type, membership?.address.key, key])
     } catch {
       return undefined
     }

@@ -24,6 +24,10 @@ export interface Host {
   readonly deliver: (message: Message, membership: Membership | undefined, isMissed?: boolean) => void
   /** What a cause stands for. */
   readonly failure: (cause: Cause.Cause<unknown>) => Effect.Effect<Reply.Failure>
+  /** So many characters of events may come before it is clear what comes first. */
+  readonly maxEarly: number
+  /** More of them have come. */
+  readonly tooSlow: () => void
 }
 
 /** How a connection comes into a group. */
@@ -49,20 +53,22 @@ class Entry implements Membership {
     group: channels.Group,
     params: unknown,
     address: Address,
-    id: string,
     presence: string | undefined,
-    deliver: Host["deliver"]
+    host: Host
   ) {
     this.group = group
     this.params = params
     this.address = address
+    let early = 0
     this.member = {
-      id,
+      id: host.standing.scope.id,
       presence,
       receive: (message) => {
         const placed = message.id === undefined ? message : message.of(address)
-        if (this.early === undefined) deliver(placed, this)
-        else this.early.push(placed)
+        if (this.early === undefined) return host.deliver(placed, this)
+        early += placed.data.length
+        if (early <= host.maxEarly) this.early.push(placed)
+        else host.tooSlow()
       }
     }
   }
@@ -156,14 +162,14 @@ export class Memberships implements Membership_.Memberships {
     { after, presence }: Options
   ): Effect.Effect<Membership_.State, unknown, unknown> {
     return Effect.gen({ self: this }, function*() {
-      const { deliver, layer, standing } = this.#host
+      const { layer, standing } = this.#host
       const address = yield* this.#addressOf(group, params)
       if (this.#entries.has(address.key)) return "fresh"
       const schema = group.group.presence
       const shown = schema === undefined ? undefined : yield* Effect.orDie(
         Effect.provideContext(channels.encode(schema, presence), standing.context) as Effect.Effect<string>
       )
-      const entry = new Entry(group, params, address, standing.scope.id, shown, deliver)
+      const entry = new Entry(group, params, address, shown, this.#host)
       const joining = Effect.gen({ self: this }, function*() {
         this.#entries.set(address.key, entry)
         yield* this.#admit(entry)

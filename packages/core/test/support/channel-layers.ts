@@ -119,6 +119,8 @@ const ids = (present: ReadonlyArray<ChannelLayer.Present>): ReadonlyArray<string
 const range = (from: number, to: number): Array<number> =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i)
 
+const last = <A>(values: ReadonlyArray<A>, count: number): Array<A> => values.slice(values.length - count)
+
 /** Whether it begins as another list does. */
 const isPrefix = (self: ReadonlyArray<unknown>, that: ReadonlyArray<unknown>): boolean =>
   self.length <= that.length && self.every((value, i) => value === that[i])
@@ -581,7 +583,11 @@ export const channelLayerSuite = <E>(name: string, { isRemote, nodes }: Options<
           for (let i = 1; i <= 5; i++) yield* a.send(group, message(i))
           const late = new Recorder()
           const joined = yield* b.add(group, late, "")
-          assert.deepStrictEqual([joined.state, joined.missed.map(({ data }) => JSON.parse(data))], ["fresh", [3, 4, 5]])
+          assert.deepStrictEqual([joined.state, joined.missed.map(({ data }) => JSON.parse(data))], ["fresh", [
+            3,
+            4,
+            5
+          ]])
           assert.strictEqual(joined.position, joined.missed.at(-1)!.id)
           yield* a.send(group, message(6))
           yield* soon(() => assert.deepStrictEqual(late.events, [6]))
@@ -661,6 +667,72 @@ export const channelLayerSuite = <E>(name: string, { isRemote, nodes }: Options<
             }
           }
         }), limit)
+
+      test("give all that is kept to who has seen nothing", () =>
+        Effect.gen(function*() {
+          const [a, b] = yield* two
+          const group = address("room", { history: { count: 3, age: 3_600_000 } })
+          const nothing = yield* b.add(group, new Recorder(), "")
+          assert.deepStrictEqual([nothing.state, nothing.missed], ["fresh", []])
+          for (const n of range(1, 2)) yield* a.send(group, message(n))
+          const some = yield* b.add(group, new Recorder(), "")
+          assert.deepStrictEqual([some.state, some.missed.map(({ data }) => Number(data))], ["fresh", [1, 2]])
+          assert.strictEqual(some.position, some.missed[1]!.id)
+          for (const n of range(3, 10)) yield* a.send(group, message(n))
+          const member = new Recorder()
+          const most = yield* b.add(group, member, "")
+          assert.deepStrictEqual([most.state, most.missed.map(({ data }) => Number(data))], ["fresh", [8, 9, 10]])
+          assert.strictEqual(most.position, most.missed[2]!.id)
+          yield* a.send(group, message(11))
+          yield* soon(() => assert.deepStrictEqual(member.events, [11]))
+        }), limit)
+
+      test(
+        "are passed by events that do not become part of them, in the order of the sender",
+        () =>
+          Effect.gen(function*() {
+            const [a, b] = yield* two
+            const group = address("room", { history })
+            const past = { ...group, history: undefined }
+            const [here, far] = [new Recorder(), new Recorder()]
+            const { position } = yield* a.add(group, here, undefined)
+            yield* b.add(group, far, undefined)
+            for (const n of range(1, 100)) yield* a.send(n % 3 === 0 ? group : past, message(n))
+            for (const member of [here, far]) {
+              yield* soon(() => assert.deepStrictEqual(member.events, range(1, 100)))
+              assert.deepStrictEqual(
+                member.ids.map((id) => id !== undefined),
+                range(1, 100).map((n) => n % 3 === 0)
+              )
+            }
+            const joined = yield* b.add(group, new Recorder(), position)
+            assert.deepStrictEqual(
+              joined.missed.map(({ data }) => Number(data)),
+              range(1, 100).filter((n) => n % 3 === 0)
+            )
+            // Who joins meanwhile gets each of them once, in order.
+            const late: Array<Recorder> = []
+            yield* Effect.all([
+              Effect.forEach(range(101, 300), (n) => a.send(n % 3 === 0 ? group : past, message(n)), { discard: true }),
+              Effect.forEach(range(1, 40), (n) => {
+                const member = new Recorder()
+                late.push(member)
+                return (n % 2 === 0 ? a : b).add(group, member, undefined)
+              }, { discard: true })
+            ], { concurrency: "unbounded" })
+            yield* a.send(group, message(301))
+            for (const member of late) {
+              yield* soon(() => assert.strictEqual(member.events.at(-1), 301))
+              const kept = member.events.filter((n) => Number(n) % 3 === 0)
+              const others = member.events.filter((n) => Number(n) % 3 !== 0)
+              const all = range(101, 301)
+              assert.deepStrictEqual(kept, last(all.filter((n) => n % 3 === 0), kept.length))
+              assert.deepStrictEqual(others, last(all.filter((n) => n % 3 !== 0), others.length))
+              assert.deepStrictEqual(member.events, member.events.map(Number).sort((a, b) => a - b))
+            }
+          }),
+        limit
+      )
 
       test("keep so many events as they say, and tell where that is not enough", () =>
         Effect.gen(function*() {

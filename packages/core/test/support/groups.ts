@@ -10,6 +10,7 @@ import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { Histories } from "../../src/internal/history.ts"
+import { LocalGroups } from "../../src/internal/local-groups.ts"
 import { Registry } from "../../src/internal/registry.ts"
 import { type Client, open, settle, soon } from "./connection.ts"
 
@@ -137,7 +138,7 @@ export interface Kept {
 /** Looks at what is kept, from here on. */
 export const watchKept: Effect.Effect<Effect.Effect<Kept>, never, Scope.Scope> = Effect.gen(function*() {
   const joins = vi.spyOn(Registry.prototype, "join")
-  const adds = vi.spyOn(ChannelLayer.LocalGroups.prototype, "add")
+  const adds = vi.spyOn(LocalGroups.prototype, "add")
   const resumes = vi.spyOn(Histories.prototype, "resume")
   yield* Effect.addFinalizer(() => Effect.sync(() => [joins, adds, resumes].forEach((spy) => spy.mockRestore())))
   const sum = <A>(contexts: ReadonlyArray<A>, size: (a: A) => number) =>
@@ -145,7 +146,7 @@ export const watchKept: Effect.Effect<Effect.Effect<Kept>, never, Scope.Scope> =
   return Effect.sync(() => ({
     connections: sum(joins.mock.contexts as ReadonlyArray<Registry>, ({ size }) => size),
     users: sum(joins.mock.contexts as ReadonlyArray<Registry>, ({ users }) => users),
-    groups: sum(adds.mock.contexts as ReadonlyArray<ChannelLayer.LocalGroups>, ({ size }) => size),
+    groups: sum(adds.mock.contexts as ReadonlyArray<LocalGroups>, ({ size }) => size),
     histories: sum(resumes.mock.contexts as ReadonlyArray<Histories>, ({ size }) => size)
   }))
 })

@@ -45,7 +45,9 @@ export const contextOf = (
 /** The facts of the last phase that there is something for. */
 export const factsOf = (facts: object | undefined): Permission.Facts => {
   if (facts !== undefined && "event" in facts) return { type: "test", ...facts, phase: "delivery" }
-  if (facts !== undefined && "group" in facts) return { params: {}, ...facts as { readonly group: string }, phase: "group" }
+  if (facts !== undefined && "group" in facts) {
+    return { params: {}, ...facts as { readonly group: string }, phase: "group" }
+  }
   const request = { action: "test", route: "", query: Query.empty, params: {}, ...facts }
   return facts !== undefined && "object" in facts
     ? { payload: undefined, object: undefined, ...request, phase: "object" }
