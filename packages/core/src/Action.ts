@@ -312,15 +312,19 @@ export const permit: {
 export interface BroadcastOptions {
   /** Whether the client that asked is answered as well, before the event. Default `true`. */
   readonly reply?: boolean | undefined
-  /** Whether the connection that asked gets the event, where it is in the group. Default `true`. */
+  /**
+   * Whether the connection that asked gets the event, where it is in the group when the handler has succeeded. Default `true`. It
+   * is that connection: other ones of its user do, and one that comes back is given it with what it has missed.
+   */
   readonly includeSender?: boolean | undefined
 }
 
 /**
  * Sends the action's success as an event to the group of this name that the connection is in; to all of them, where it is in
- * several. A connection that is in none is denied, with 403 `not_in_group`, before the handler runs. `map` makes the event's data
- * of the success, where it is not the same. The event has the action's status, and goes out after the reply. The consumer must have the group (`Consumer.join`, `Consumer.groups`) and the event (`Consumer.push`):
- * one that has not does not start.
+ * several, when the handler has succeeded. A connection that is in none is denied, with 403 `not_in_group`, before the
+ * handler runs. `map` makes the event's data of the success, where it is not the same. The event has the action's status, and
+ * goes out after the reply. The consumer must have the group (`Consumer.join`, `Consumer.groups`) and the event
+ * (`Consumer.push`): one that has not does not start.
  *
  * A failure is answered, and sends no event. Where the group has a history, and it cannot be written, the answer is 503; where
  * other processes cannot be reached, those of this one are sent the event all the same, and that is logged.
@@ -374,16 +378,19 @@ export const broadcast: {
       group,
       event,
       map: options.map,
-      reply: options.reply ?? true,
+      reply: options.reply ?? self.mode._tag !== "Silent",
       includeSender: options.includeSender ?? true
     } satisfies Mode
   })
 
 /**
- * Has a success not answered: the client hears only of failures.
+ * Has a success not answered: the client hears only of failures. What is broadcast still is.
  *
  * @category combinators
  * @since 0.1.0
  */
 export const silent = <A extends Any>(self: A): A =>
-  Value.make(proto, { ...self, mode: { _tag: "Silent" } satisfies Mode })
+  Value.make(proto, {
+    ...self,
+    mode: (self.mode._tag === "Broadcast" ? { ...self.mode, reply: false } : { _tag: "Silent" }) satisfies Mode
+  })

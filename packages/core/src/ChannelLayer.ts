@@ -108,6 +108,8 @@ export interface Address {
   readonly key: string
   /** The group's name and parameters as JSON: `"group":"room","params":{"room":"lobby"}`, for events about the group itself. */
   readonly label: string
+  /** The parameters alone, as JSON with its keys in order. */
+  readonly params: string
   /** How many events it keeps, and for how many milliseconds; `undefined` where it keeps none. */
   readonly history: { readonly count: number; readonly age: number } | undefined
   /** Whether its members are told who comes and goes. */
@@ -207,8 +209,9 @@ export class ChannelLayer extends Context.Service<ChannelLayer, {
   /** Takes a member out of a group: it receives nothing from then on. One that is not in it is not missed. */
   readonly remove: (group: Address, member: Member) => Effect.Effect<void>
   /**
-   * Sends to the members of a group, in every process: what is begun first comes first. It has left for the other processes when the effect completes; members of
-   * this one have been given it, unless the group has a history that is kept elsewhere, which fails as a whole.
+   * Sends to the members of a group, in every process: what is begun first comes first. It has left for the other processes
+   * when the effect completes; members of this one have been given it, unless the group has a history that is kept elsewhere,
+   * which fails as a whole.
    */
   readonly send: (group: Address, message: Message) => Effect.Effect<void, ChannelError.Unavailable>
   /** How many members a group has, in all processes. */
@@ -362,7 +365,13 @@ export const group = <C extends Consumer.Any, G extends Group.Any>(
   group: G & Declared<C, G>,
   params: Group.ParamsOf<G>
 ): GroupDestination<Consumer.EventsOf<C>, Group.PresenceOf<G>> =>
-  ({ _tag: "Group", consumer: consumer.name, group, params }) as never
+  ({
+    _tag: "Group",
+    consumer: consumer.name,
+    // As it is declared, whatever has been made of it before or after.
+    group: consumer.groups.find((one) => one.group.name === group.name)?.group ?? group,
+    params
+  }) as never
 
 const connections = (consumer: Consumer.Any, target: Authority.Target): ConnectionsDestination<never> =>
   ({ _tag: "Connections", consumer: consumer.name, target }) as never

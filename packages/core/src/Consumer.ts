@@ -225,20 +225,23 @@ export const add =
 /**
  * Has each connection join a group to begin with, before the handshake is answered: one that may not is refused. The function
  * says in which, by the scope of the connection: the parameters of one group, or of several; it may be an effect. In a group with
- * presence, `presence` says what the members are told of the connection.
+ * presence, `presence` says what the members are told of the connection. Both are asked once. What may be lost again is guarded
+ * by `Group.permit`, which is decided anew.
  *
  * **Example** (The room of the path, and the groups of the user)
  *
  * ```ts
- * import { Authentication, Consumer, Group } from "@effect-channels/core"
+ * import { Authentication, Consumer, Group, Permission } from "@effect-channels/core"
  * import * as Schema from "effect/Schema"
  *
  * class CurrentUser extends Authentication.Service<CurrentUser, { readonly teams: ReadonlyArray<string> }>()(
  *   "app/CurrentUser"
  * ) {}
  *
+ * const isInTeam = Permission.group<{ readonly team: string }>()("isInTeam", ({ params }) =>
+ *   CurrentUser.use((user) => user.teams.includes(params.team)))
  * const Room = Group.make("room", { room: Schema.String })
- * const Team = Group.make("team", { team: Schema.String })
+ * const Team = Group.make("team", { team: Schema.String }).pipe(Group.permit(isInTeam))
  * const Chat = Consumer.make("chat", { path: "/ws/rooms/:room/" }).pipe(
  *   Consumer.join(Room, ({ params }) => ({ room: params.room })),
  *   Consumer.join(Team, () => CurrentUser.use((user) => user.teams.map((team) => ({ team }))))

@@ -155,9 +155,10 @@ export const make = <const Type extends string, Data extends Schema.Constraint>(
 
 /**
  * Says who may receive the event: connection and delivery checks, decided for each recipient before it is sent. A check that
- * looks at nothing but the identity is asked once for all connections with the same identity: the same key, where the identity
- * service has one, and equal users, which therefore must not change once they are there. Who is denied does not learn of the event;
- * nor does anybody whose check fails, which is logged. A second permission is required as well as the first.
+ * looks at nothing but the identity is asked once for all connections with the same identity: the same key, where the
+ * identity service has one, and equal users, which therefore must not change once they are there. Who is denied does not
+ * learn of the event; nor does anybody whose check fails, which is logged. A second permission is required as well as the
+ * first.
  *
  * **Example** (Only those who are not blocked)
  *

@@ -168,10 +168,10 @@ export const make = <const Name extends string, const Fields extends ParamFields
   })
 
 /**
- * Says who may be in the group, and receive its events: connection and group checks, decided when a connection joins and again
- * whenever its authority is invalidated, and delivery checks, decided for each event, those about presence among them. Who loses it
- * leaves the group, and is told so with an event `$left`; so does whoever it cannot be decided for, by a check that breaks. A
- * second permission is required as well as the first.
+ * Says who may be in the group, and receive its events: connection and group checks, decided when a connection joins and
+ * again whenever its authority is invalidated, and delivery checks, decided for each event (who else is in the group, all
+ * members know). Who loses it leaves the group, and is told so with an event `$left`; so does whoever it cannot be decided
+ * for, by a check that breaks. A second permission is required as well as the first.
  *
  * **Example** (Members of the room)
  *
@@ -209,7 +209,8 @@ export const permit: {
 
 /**
  * The group under its name alone: all consumers that declare it as shared are in the same one. Each of them still receives only
- * the events that it declares.
+ * the events that it declares, by their types: events of one type have the same schema in all of them, and each consumer says with
+ * its own group's permission who may be in it.
  *
  * @category combinators
  * @since 0.1.0

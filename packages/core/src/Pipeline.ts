@@ -16,7 +16,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Authority from "./Authority.ts"
 import * as ChannelError from "./ChannelError.ts"
-import type { ChannelLayer } from "./ChannelLayer.ts"
+import { ChannelLayer } from "./ChannelLayer.ts"
 import * as ConnectionScope from "./ConnectionScope.ts"
 import type * as Consumer from "./Consumer.ts"
 import * as Handlers from "./Handlers.ts"
@@ -188,6 +188,13 @@ const misplaced = (server: Context.Context<never>, handlers: Context.Context<nev
   const store = Context.getOrUndefined(server, Throttle.Store)
   if (store !== undefined && store !== Context.get(handlers, Throttle.Store)) {
     problems.push(`the server has a Throttle.Store that its handlers do not have, which count with it: ${outermost}`)
+  }
+  const layer = Context.getOrUndefined(server as Context.Context<ChannelLayer>, ChannelLayer)
+  const other = Context.getOrUndefined(handlers as Context.Context<ChannelLayer>, ChannelLayer)
+  if (layer !== undefined && other !== undefined && layer !== other) {
+    problems.push(
+      `the server has another ChannelLayer than its handlers, which hold their groups in theirs: ${outermost}`
+    )
   }
   return problems
 }

@@ -268,7 +268,13 @@ describe("Event.permit", () => {
     Effect.gen(function*() {
       const trace: Array<string> = []
       const hangs = Permission.delivery<string>()("hangs", () =>
-        Effect.flatMap(ScopeOf, () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => trace.push("stop")))))
+        Effect.flatMap(ScopeOf, ({ id }) =>
+          Effect.onInterrupt(id === "" ? Effect.void : Effect.never, () =>
+            Effect.sync(() =>
+              trace.push("stop")
+            ))).pipe(
+            Effect.as(true)
+          ))
       const { Feeds, live, say } = feeding(hangs)
       const server = yield* start(Feeds, live)
       const client = yield* server.connect("/ws/")

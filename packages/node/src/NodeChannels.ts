@@ -58,7 +58,7 @@ export interface Options {
   /** Bytes of a message; a longer one closes its connection with 1009. Default 65,536. */
   readonly maxFrame?: number | undefined
   /**
-   * How long authentication and connect check may take; then the handshake is refused with 503, a fifth of this time later at
+   * How long authentication, connect check and the groups to begin with may take; then the handshake is refused with 503, a fifth of this time later at
    * the most. Default 10 seconds.
    */
   readonly handshakeTimeout?: Duration.Input | undefined

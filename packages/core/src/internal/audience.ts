@@ -63,7 +63,7 @@ export class Delivery {
     const alike = identities.get(key)
     const known = alike?.find((one) => isSame(one.users, users))
     if (known !== undefined) return known
-    const identity = new Identity(users, standing.shared, standing.consumer.redecisionTimeout)
+    const identity = new Identity(users, standing)
     if (alike === undefined) identities.set(key, [identity])
     else alike.push(identity)
     return identity
@@ -71,22 +71,33 @@ export class Delivery {
 }
 
 const isSame = (some: ReadonlyArray<unknown>, others: ReadonlyArray<unknown>): boolean =>
-  some.every((user, i) => user === others[i] || Equal.equals(user, others[i]))
+  some.every((user, i) => user === others[i] || isEqual(user, others[i]))
+
+/** What breaks when it is compared is not the same. */
+const isEqual = (user: unknown, other: unknown): boolean => {
+  try {
+    return Equal.equals(user, other)
+  } catch {
+    return false
+  }
+}
+
+/** Checks that have looked at the scope of a connection: they are asked for each of them from then on. */
+const scoped = new WeakSet<Permission.Check>()
 
 /** What checks say to whoever has an identity. */
 class Identity implements decide.Shared {
   readonly users: ReadonlyArray<unknown>
-  readonly #context: Context.Context<never>
-  readonly #timeout: number
+  readonly #standing: Standing
   readonly #said = new Map<Permission.Check, Eager<Result | undefined>>()
 
-  constructor(users: ReadonlyArray<unknown>, context: Context.Context<never>, timeout: number) {
+  constructor(users: ReadonlyArray<unknown>, standing: Standing) {
     this.users = users
-    this.#context = context
-    this.#timeout = timeout
+    this.#standing = standing
   }
 
   ask(check: Permission.Check, facts: Permission.Facts): Eager<Result | undefined> {
+    if (scoped.has(check)) return undefined
     if (this.#said.has(check)) return this.#said.get(check)
     const said = this.#ask(check, facts)
     this.#said.set(check, said)
@@ -105,7 +116,13 @@ class Identity implements decide.Shared {
       return undefined
     }
     if (!Effect.isEffect(answer)) return sound(decide.judge(check, answer))
-    return atOnce(answer, this.#context, (exit) => sound(decide.fromExit(check, exit)), this.#timeout)
+    const context = this.#standing.shared(() => scoped.add(check))
+    return atOnce(
+      answer,
+      context,
+      (exit) => scoped.has(check) ? undefined : sound(decide.fromExit(check, exit)),
+      this.#standing.consumer.redecisionTimeout
+    )
   }
 }
 

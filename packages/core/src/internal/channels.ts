@@ -30,6 +30,8 @@ export interface Event {
   /** The event as its checks see it, out of its JSON. */
   readonly decode: (json: string) => Effect.Effect<unknown, unknown, unknown>
   readonly whenSlow: Event_.WhenSlow<never>
+  /** Whether it is the protocol's own. */
+  readonly isOwn: boolean
   readonly deliveries: Deliveries
   /** The one that is being delivered: recipients come one after the other. */
   current: Delivery | undefined
@@ -57,6 +59,7 @@ export const eventsOf = (consumer: Consumer_.Any, observer: Observer): ReadonlyM
       permission: undefined,
       decode: (json) => Effect.sync(() => JSON.parse(json)),
       whenSlow: "disconnect",
+      isOwn: true,
       deliveries: observer.deliveries(type),
       current: undefined
     })),
@@ -65,6 +68,7 @@ export const eventsOf = (consumer: Consumer_.Any, observer: Observer): ReadonlyM
       permission: treeOf(event.permission),
       decode: decoder(event.data),
       whenSlow: event.whenSlow,
+      isOwn: false,
       deliveries: observer.deliveries(event.type),
       current: undefined
     }))
@@ -111,8 +115,10 @@ export const addressOf = (
   params: unknown
 ): Effect.Effect<Address, unknown, unknown> =>
   Effect.mapEager(encode(group.params, params), (json) => {
-    const label = `"group":${JSON.stringify(group.name)},"params":${json}`
+    const text = canonical(JSON.parse(json))
+    const label = `"group":${JSON.stringify(group.name)},"params":${text}`
     return {
+      params: text,
       // The name of a shared group stands alone: no consumer is called null.
       key: `{"consumer":${group.isShared ? "null" : JSON.stringify(consumer)},${label}}`,
       label,
@@ -120,6 +126,14 @@ export const addressOf = (
       presence: group.presence !== undefined
     }
   })
+
+/** The JSON of a value, with the keys of its objects in one order: equal values have the same. */
+export const canonical = (value: unknown): string => {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`
+  if (typeof value !== "object" || value === null) return JSON.stringify(value)
+  const entries = Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1)
+  return `{${entries.map(([key, value]) => `${JSON.stringify(key)}:${canonical(value)}`).join(",")}}`
+}
 
 const boundsOf = ({ history }: Group_.Any): Address["history"] =>
   history === undefined ? undefined : { count: history.count, age: millis(history.age) }
@@ -166,6 +180,11 @@ export const problemsOf = (consumer: Consumer_.Any): ReadonlyArray<string> => {
 
 const problemsOfGroup = (what: string, group: Group_.Any): ReadonlyArray<string> => {
   const problems = [...undecidable(what, group.permission, ["connection", "group", "delivery"])]
+  if (group.name.startsWith("$") || group.name.includes(":")) {
+    problems.push(
+      `${what} has a name that begins with "$" or has a ":", which are the protocol's own: give it another one`
+    )
+  }
   const bounds = boundsOf(group)
   if (bounds === undefined) return problems
   if (!(Number.isInteger(bounds.count) && bounds.count > 0)) {

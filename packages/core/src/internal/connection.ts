@@ -121,7 +121,7 @@ export class Connection {
       this.#memberships = new Memberships({
         standing,
         layer,
-        deliver: (message, membership, isMissed) => this.deliver(message, membership, isMissed),
+        deliver: (message, membership, isJoining) => this.deliver(message, membership, isJoining),
         failure: (cause) => this.#failure(cause),
         maxEarly: limits.maxUnsent,
         tooSlow: () => this.tooSlow()
@@ -398,12 +398,27 @@ export class Connection {
   // ---- events
 
   /** Takes an event for the client: of a group, or for itself. Those that its consumer does not declare do not reach it. */
-  deliver(message: Message, membership: MembershipOf | undefined, isMissed = false): void {
+  deliver(message: Message, membership: MembershipOf | undefined, isJoining = false): void {
     const event = this.consumer.events.get(message.type)
     if (event === undefined || this.isOver) return
-    let delivery = event.current
-    if (isMissed || delivery?.message !== message) event.current = delivery = new Delivery(message, event)
-    ;(this.#mailbox ??= new Mailbox(this)).take(delivery, membership)
+    try {
+      const delivery = isJoining ? new Delivery(message, event) : this.#deliveryOf(message, event)
+      ;(this.#mailbox ??= new Mailbox(this)).take(delivery, membership, isJoining)
+    } catch (defect) {
+      // What breaks for one recipient is no matter of the others, nor of the sender.
+      this.broke(event.type, Cause.die(defect))
+    }
+  }
+
+  /** One for all who are given it at once; it is let go then, with all that it knows of them. */
+  #deliveryOf(message: Message, event: channels.Event): Delivery {
+    const { current } = event
+    if (current?.message === message) return current
+    const delivery = event.current = new Delivery(message, event)
+    void Promise.resolve().then(() => {
+      if (event.current === delivery) event.current = undefined
+    })
+    return delivery
   }
 
   /** How many events wait. */

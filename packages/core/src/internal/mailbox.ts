@@ -48,6 +48,7 @@ export interface Membership {
 interface Mail {
   readonly delivery: Delivery
   readonly membership: Membership | undefined
+  /** In bytes; nothing, where it waits whatever else does. */
   readonly size: number
   readonly key: string | undefined
 }
@@ -84,15 +85,22 @@ export class Mailbox {
     return this.#waiting?.size ?? 0
   }
 
-  /** Takes an event for the connection. */
-  take(delivery: Delivery, membership: Membership | undefined): void {
+  /**
+   * Takes an event for the connection. What belongs to how it has joined a group is `bounded` already: nothing of it is dropped,
+   * and it does not count, so that a client can always catch up.
+   */
+  take(delivery: Delivery, membership: Membership | undefined, isBounded = false): void {
     if (this.#host.isOver) return
+    const put = () =>
+      isBounded
+        ? this.#add({ delivery, membership, size: 0, key: undefined })
+        : this.#put(delivery, membership)
     if (this.length === 0 && this.#isReady) {
       const verdict = this.#decide(delivery, membership)
       if (!Effect.isEffect(verdict)) return this.#settle(delivery, membership, verdict)
-      const mail = this.#put(delivery, membership)
+      const mail = put()
       if (mail !== undefined) this.#await(mail, verdict)
-    } else if (this.#put(delivery, membership) !== undefined) {
+    } else if (put() !== undefined) {
       this.pump()
     }
   }
@@ -138,8 +146,9 @@ export class Mailbox {
   /** Whether the connection gets an event, by the facts as they are. */
   #decide(delivery: Delivery, membership: Membership | undefined): Eager<Verdict> {
     if (membership?.isIn === false) return left
-    const residual = membership?.residual
-    const { permission } = delivery.event
+    const { isOwn, permission } = delivery.event
+    // Who is in a group may know who else is.
+    const residual = isOwn ? undefined : membership?.residual
     if (residual === undefined) {
       if (permission === undefined) return Decision.allow
       const settled = this.#host.standing.settled(permission)
@@ -231,9 +240,13 @@ export class Mailbox {
           return undefined
       }
     }
+    if (key !== undefined) (this.#latest ??= new Map<string, Mail>()).set(key, mail)
+    return this.#add(mail)
+  }
+
+  #add(mail: Mail): Mail {
     ;(this.#waiting ??= new Set()).add(mail)
     this.#size += mail.size
-    if (key !== undefined) (this.#latest ??= new Map<string, Mail>()).set(key, mail)
     return mail
   }
 

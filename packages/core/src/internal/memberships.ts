@@ -4,6 +4,7 @@
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
+import * as ChannelError from "../ChannelError.ts"
 import type { Address, ChannelLayer, Joined, Member } from "../ChannelLayer.ts"
 import { Message } from "../ChannelLayer.ts"
 import type * as Decision from "../Decision.ts"
@@ -20,8 +21,8 @@ import type { Standing } from "./standing.ts"
 export interface Host {
   readonly standing: Standing
   readonly layer: ChannelLayer["Service"]
-  /** Takes an event for the connection; one that it has missed is decided by the permissions as they are now. */
-  readonly deliver: (message: Message, membership: Membership | undefined, isMissed?: boolean) => void
+  /** Takes an event for the connection; what belongs to how it has joined is decided by the permissions as they are now. */
+  readonly deliver: (message: Message, membership: Membership | undefined, isJoining?: boolean) => void
   /** What a cause stands for. */
   readonly failure: (cause: Cause.Cause<unknown>) => Effect.Effect<Reply.Failure>
   /** So many characters of events may come before it is clear what comes first. */
@@ -150,8 +151,8 @@ export class Memberships implements Membership_.Memberships {
         const params = yield* answer(() => join.join!(scope as never))
         for (const one of Array.isArray(params) ? params : [params]) {
           const presence = join.presence === undefined ? undefined : yield* answer(() => join.presence!(scope as never))
-          const { label } = yield* this.#addressOf(group, one)
-          yield* this.#join(group, one, { after: positionIn(seen, group.group.name, label), presence })
+          const { params } = yield* this.#addressOf(group, one)
+          yield* this.#join(group, one, { after: positionIn(seen, group.group.name, params), presence })
         }
       }), { discard: true })) as Effect.Effect<void, unknown>
   }
@@ -165,6 +166,7 @@ export class Memberships implements Membership_.Memberships {
       const { layer, standing } = this.#host
       const address = yield* this.#addressOf(group, params)
       if (this.#entries.has(address.key)) return "fresh"
+      if (this.#isOver) return yield* new ChannelError.Unavailable({ message: "The connection has ended" })
       const schema = group.group.presence
       const shown = schema === undefined ? undefined : yield* Effect.orDie(
         Effect.provideContext(channels.encode(schema, presence), standing.context) as Effect.Effect<string>
@@ -197,14 +199,16 @@ export class Memberships implements Membership_.Memberships {
     const { address } = entry
     // Who is given what is kept has seen nothing of it yet: it is where it was, until it has.
     const id = joined.state === "resumed" || after === "" ? after : joined.position
-    if (address.history !== undefined || address.presence) deliver(joinedEvent(address, joined, id), undefined)
+    if (address.history !== undefined || address.presence) deliver(joinedEvent(address, joined, id), undefined, true)
     for (const message of joined.missed) {
       if (message.except !== entry.member.id) deliver(message.of(address), entry, true)
     }
-    if (after !== undefined && joined.state !== "gap") deliver(caughtUpEvent(address, joined), undefined)
+    if (address.history !== undefined && after !== undefined && joined.state !== "gap") {
+      deliver(caughtUpEvent(address, joined), undefined, true)
+    }
     const early = entry.early ?? []
     entry.early = undefined
-    for (const message of early) deliver(message, entry)
+    for (const message of early) deliver(message, entry, true)
     return true
   }
 
@@ -290,15 +294,25 @@ const answer = (f: () => unknown): Effect.Effect<unknown, unknown, unknown> =>
   })
 
 /** The position that a client has named for a group: `room:POSITION`, or with its parameters `room:{"room":"lobby"}:POSITION`. */
-const positionIn = (seen: ReadonlyArray<string>, name: string, label: string): string | undefined => {
+const positionIn = (seen: ReadonlyArray<string>, name: string, params: string): string | undefined => {
   for (const text of seen) {
     const end = text.lastIndexOf(":")
     if (end < 0) continue
     const group = text.slice(0, end)
-    const params = label.slice(label.indexOf("\"params\":") + "\"params\":".length)
-    if (group === name || group === `${name}:${params}`) return text.slice(end + 1)
+    if (group === name || (group.startsWith(`${name}:`) && canonicalText(group.slice(name.length + 1)) === params)) {
+      return text.slice(end + 1)
+    }
   }
   return undefined
+}
+
+/** As canonical JSON, however it was written; nothing where it is none. */
+const canonicalText = (text: string): string | undefined => {
+  try {
+    return channels.canonical(JSON.parse(text))
+  } catch {
+    return undefined
+  }
 }
 
 /** The event that tells a connection that it is in a group, where that group has a history or presence. */

@@ -129,15 +129,30 @@ export class Standing {
       const found = this.#identity(identity)
       const user = found._tag === "Anonymous" ? undefined : found.user
       users.push(user)
-      key += `${(keyOf !== undefined && user !== undefined ? keyIn(keyOf, user) : undefined) ?? Hash.hash(user)} `
+      key += `${(keyOf !== undefined && user !== undefined ? keyIn(keyOf, user) : undefined) ?? hashOf(user)} `
     }
     return this.#alike = { key, users }
   }
 
-  /** The services of the connection without the connection: what whoever has the same identity has as well. */
-  get shared(): Context.Context<never> {
-    return this.context.pipe(
-      Context.omit(ConnectionScope, Scope.Scope, Memberships) as <A>(self: A) => A
+  /**
+   * The services of the connection, without what is its own: what whoever has the same identity has as well. Instead of the scope
+   * there is one that tells when somebody looks at it.
+   */
+  shared(looked: () => void): Context.Context<never> {
+    const watched = new Proxy(this.scope, {
+      get: (_, name) => {
+        looked()
+        throw new Error(`A check that is asked for many connections at once looks at "${String(name)}" of their scope`)
+      },
+      has: () => (looked(), false),
+      ownKeys: () => (looked(), []),
+      getOwnPropertyDescriptor: () => (looked(), undefined),
+      getPrototypeOf: () => (looked(), null)
+    })
+    return Context.add(
+      this.context.pipe(Context.omit(Scope.Scope, Memberships) as <A>(self: A) => A),
+      ConnectionScope,
+      watched
     )
   }
 
@@ -314,6 +329,17 @@ export class Standing {
     return decision._tag === "Pending" ? decide.step(decision.residual, facts, memory) : decision
   }
 }
+
+/** One that cannot be hashed, since a getter of the application breaks say, is like no other one. */
+const hashOf = (user: unknown): number | string => {
+  try {
+    return Hash.hash(user)
+  } catch {
+    return `unlike ${++unlike}`
+  }
+}
+
+let unlike = 0
 
 /** What tells whether two connections have the same identity: the same key, and equal users. */
 export interface Alike {

@@ -30,6 +30,7 @@ export const address = (name: string, options: Partial<ChannelLayer.Address> = {
   return {
     key,
     label: `"group":${JSON.stringify(name)},"params":{}`,
+    params: "{}",
     history: undefined,
     presence: false,
     ...options
