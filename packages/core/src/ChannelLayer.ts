@@ -274,8 +274,9 @@ export const makeMemory: Effect.Effect<ChannelLayer["Service"]> = Effect.gen(fun
       }),
     remove: (group, member) =>
       Effect.sync(() => {
-        if (!local.remove(group.key, member) || !group.presence) return
-        local.send(group.key, presenceChange(group, { left: [presentOf(member)] }))
+        if (!local.remove(group.key, member)) return
+        if (!local.has(group.key)) histories.leave(group.key)
+        if (group.presence) local.send(group.key, presenceChange(group, { left: [presentOf(member)] }))
       }),
     send: (group, message) => {
       const { history } = group

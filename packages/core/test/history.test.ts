@@ -42,4 +42,16 @@ describe("the histories in memory", () => {
     for (let i = 0; i < 10; i++) histories.append("other", message(i), bounds, 1001)
     assert.strictEqual(histories.resume("room", id, bounds, 1001).state, "gap")
   })
+
+  it("cost nothing when everybody has left before there was an event, and lose nothing by that", () => {
+    const histories = new Histories("seed", () => false)
+    const { position } = histories.resume("room", undefined, bounds, 0)
+    histories.leave("room")
+    assert.strictEqual(histories.size, 0)
+    histories.append("room", message(1), bounds, 0)
+    const { missed, state } = histories.resume("room", position, bounds, 0)
+    assert.deepStrictEqual([state, missed.map(({ data }) => data)], ["resumed", ["1"]])
+    histories.leave("room")
+    assert.strictEqual(histories.size, 1)
+  })
 })

@@ -1,6 +1,7 @@
 /**
  * The last events of groups, in memory.
  */
+import * as Hash from "effect/Hash"
 import type { Joined, Message } from "../ChannelLayer.ts"
 
 /** How much is kept of a group. */
@@ -28,7 +29,8 @@ export class Histories {
   /** Another one than that of all other processes. */
   readonly #seed: string
   readonly #isInUse: (key: string) => boolean
-  #epochs = 0
+  /** Grows whenever positions are forgotten: what is numbered anew has another epoch. */
+  #epoch = 0
   readonly #histories = new Map<string, History>()
   #next = this.#histories.entries()
 
@@ -60,6 +62,11 @@ export class Histories {
     return placed
   }
 
+  /** Nobody is in the group any more: a history without events is like a new one. */
+  leave(key: string): void {
+    if (this.#histories.get(key)?.last === 0) this.#histories.delete(key)
+  }
+
   /** What somebody has missed who has seen everything up to a position. */
   resume(key: string, after: string | undefined, bounds: Bounds, now: number): Omit<Joined, "present"> {
     const { epoch, events, last } = this.#use(key, bounds, now)
@@ -81,7 +88,13 @@ export class Histories {
     this.#sweep(now)
     let history = this.#histories.get(key)
     if (history === undefined) {
-      history = { epoch: `${this.#seed}${(++this.#epochs).toString(36)}`, bounds, events: [], last: 0, usedAt: now }
+      history = {
+        epoch: `${this.#seed}${this.#epoch.toString(36)}x${(Hash.string(key) >>> 0).toString(36)}`,
+        bounds,
+        events: [],
+        last: 0,
+        usedAt: now
+      }
     }
     history.usedAt = now
     this.#histories.set(key, history)
@@ -96,8 +109,10 @@ export class Histories {
         this.#next = this.#histories.entries()
         return
       }
-      const [key, { bounds, usedAt }] = value
-      if (now - usedAt > bounds.age && !this.#isInUse(key)) this.#histories.delete(key)
+      const [key, { bounds, last, usedAt }] = value
+      if (now - usedAt <= bounds.age || this.#isInUse(key)) continue
+      this.#histories.delete(key)
+      if (last > 0) this.#epoch++
     }
   }
 }
