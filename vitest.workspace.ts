@@ -11,6 +11,7 @@ export default defineConfig({
       project("core", "packages/core", ["test/**/*.test.ts"]),
       project("jwt", "packages/jwt", ["test/**/*.test.ts"]),
       project("node", "packages/node", ["test/**/*.test.ts"]),
+      project("redis", "packages/redis", ["test/**/*.test.ts"]),
       project("examples", "examples", ["*/*.test.ts", "*/test/**/*.test.ts"]),
       {
         test: {
