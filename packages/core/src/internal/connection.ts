@@ -24,7 +24,7 @@ import { State, take } from "./counts.ts"
 import * as Envelope from "./envelope.ts"
 import { Exchange } from "./exchange.ts"
 import { deniedBy, errorsOf, failureOf } from "./failure.ts"
-import { Mailbox, type Membership as MembershipOf } from "./mailbox.ts"
+import { Mailbox, type Membership as MembershipOf, windowOf } from "./mailbox.ts"
 import { Memberships } from "./memberships.ts"
 import type { Recorder } from "./observe.ts"
 import type { Registry } from "./registry.ts"
@@ -401,6 +401,15 @@ export class Connection {
   deliver(message: Message, membership: MembershipOf | undefined, isJoining = false): void {
     const event = this.consumer.events.get(message.type)
     if (event === undefined || this.isOver) return
+    // Mostly nothing is in its way.
+    if (
+      !isJoining && this.#mailbox === undefined && event.permission === undefined && membership?.isIn !== false &&
+      (membership?.residual === undefined || event.isOwn) && !this.isHeld && this.#transport !== undefined &&
+      this.#transport.unsent() <= windowOf(this.maxUnsent)
+    ) {
+      event.deliveries.sent()
+      return this.#transport.send(message.frame)
+    }
     try {
       const delivery = isJoining ? new Delivery(message, event) : this.#deliveryOf(message, event)
       ;(this.#mailbox ??= new Mailbox(this)).take(delivery, membership, isJoining)

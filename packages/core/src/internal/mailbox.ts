@@ -60,7 +60,7 @@ type Verdict = Decision.Allow | Decision.Deny | Decision.Failed
  * So much of what waits for one client is given to its transport at once, half of what may wait at the most: what is there
  * cannot be dropped any more.
  */
-const window = 64 * 1024
+export const windowOf = (maxUnsent: number): number => Math.min(64 * 1024, maxUnsent / 2)
 
 /** What an event that waits costs besides its text, in bytes. */
 const overhead = 64
@@ -127,7 +127,7 @@ export class Mailbox {
   get #isReady(): boolean {
     const { isHeld, isOver, maxUnsent, transport } = this.#host
     if (isHeld || isOver || transport === undefined || this.#isDeciding || this.#isDraining) return false
-    if (transport.unsent() <= Math.min(window, maxUnsent / 2)) return true
+    if (transport.unsent() <= windowOf(maxUnsent)) return true
     this.#drain(transport)
     return !this.#isDraining
   }

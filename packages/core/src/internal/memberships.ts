@@ -37,41 +37,37 @@ export interface Options {
   readonly presence?: unknown
 }
 
-/** A group that the connection is in. */
-class Entry implements Membership {
+/** A group that the connection is in: what the layer knows as its member. */
+class Entry implements Membership, Member {
   readonly group: channels.Group
   readonly params: unknown
   readonly address: Address
-  readonly member: Member
+  readonly id: string
+  readonly presence: string | undefined
+  readonly #host: Host
   residual: Permission.Tree | undefined = undefined
   /** What let it in counts as long as this is the epoch of its connection. */
   epoch = 0
   isIn = true
   /** What has come before it is clear what comes first. */
   early: Array<Message> | undefined = []
+  #earlySize = 0
 
-  constructor(
-    group: channels.Group,
-    params: unknown,
-    address: Address,
-    presence: string | undefined,
-    host: Host
-  ) {
+  constructor(group: channels.Group, params: unknown, address: Address, presence: string | undefined, host: Host) {
     this.group = group
     this.params = params
     this.address = address
-    let early = 0
-    this.member = {
-      id: host.standing.scope.id,
-      presence,
-      receive: (message) => {
-        const placed = message.id === undefined ? message : message.of(address)
-        if (this.early === undefined) return host.deliver(placed, this)
-        early += placed.data.length
-        if (early <= host.maxEarly) this.early.push(placed)
-        else host.tooSlow()
-      }
-    }
+    this.id = host.standing.scope.id
+    this.presence = presence
+    this.#host = host
+  }
+
+  receive(message: Message): void {
+    const placed = message.id === undefined ? message : message.of(this.address)
+    if (this.early === undefined) return this.#host.deliver(placed, this)
+    this.#earlySize += placed.data.length
+    if (this.#earlySize <= this.#host.maxEarly) this.early.push(placed)
+    else this.#host.tooSlow()
   }
 }
 
@@ -175,7 +171,7 @@ export class Memberships implements Membership_.Memberships {
       const joining = Effect.gen({ self: this }, function*() {
         this.#entries.set(address.key, entry)
         yield* this.#admit(entry)
-        const joined = yield* layer.add(address, entry.member, after)
+        const joined = yield* layer.add(address, entry, after)
         do {
           // What let it in may no longer count.
           yield* this.#admit(entry)
@@ -201,7 +197,7 @@ export class Memberships implements Membership_.Memberships {
     const id = joined.state === "resumed" || after === "" ? after : joined.position
     if (address.history !== undefined || address.presence) deliver(joinedEvent(address, joined, id), undefined, true)
     for (const message of joined.missed) {
-      if (message.except !== entry.member.id) deliver(message.of(address), entry, true)
+      if (message.except !== entry.id) deliver(message.of(address), entry, true)
     }
     if (address.history !== undefined && after !== undefined && joined.state !== "gap") {
       deliver(caughtUpEvent(address, joined), undefined, true)
@@ -281,7 +277,7 @@ export class Memberships implements Membership_.Memberships {
     return Effect.suspend(() => {
       entry.isIn = false
       if (this.#entries.get(entry.address.key) === entry) this.#entries.delete(entry.address.key)
-      return this.#host.layer.remove(entry.address, entry.member)
+      return this.#host.layer.remove(entry.address, entry)
     })
   }
 }
