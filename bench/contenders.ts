@@ -3,22 +3,38 @@
  * describe its protocol here, and put it in the list at the end of this file.
  */
 
-export interface Contender {
-  /** Also the name of its file in `servers`. */
-  readonly name: string
+/** How a connection is opened and kept. */
+export interface Protocol {
   /** Path and query of the WebSocket handshake. */
   readonly path: string
   /** Text messages to wait for, in order, before the first request; each may be answered. */
   readonly prelude: ReadonlyArray<{ readonly expect: RegExp; readonly send?: string }>
-  /** One request. Ids always have three digits, so that all requests are of the same size. */
-  readonly request: (id: number) => string
-  /** Takes a reply apart; throws when the message is none. */
-  readonly reply: (message: string) => { readonly id: number; readonly data: unknown }
   /** What to answer a message shorter than `shortest reply` with, for protocols with pings of their own. */
   readonly answer?: (message: string) => string | undefined
 }
 
-/** Messages under this many bytes belong to the protocol (a ping, say): no reply is that short. */
+export interface Contender extends Protocol {
+  /** Also the name of its file in `servers`. */
+  readonly name: string
+  /** One request. Ids always have three digits, so that all requests are of the same size. */
+  readonly request: (id: number) => string
+  /** Takes a reply apart; throws when the message is none. */
+  readonly reply: (message: string) => { readonly id: number; readonly data: unknown }
+}
+
+/** A contender that sends what one connection posts to all of them. */
+export interface FanOutContender extends Protocol {
+  /** Also the name of its file in `servers/fanout`. */
+  readonly name: string
+  /** Whether several servers of it share a room over Redis. */
+  readonly isShared: boolean
+  /** What a connection posts. */
+  readonly post: string
+  /** Takes an event apart; throws when the message is none. */
+  readonly event: (message: string) => unknown
+}
+
+/** Messages under this many bytes belong to the protocol (a ping, say): no reply and no event is that short. */
 export const shortestReply = 16
 
 const room = 42
@@ -94,6 +110,64 @@ export const contenders: ReadonlyArray<Contender> = [ws, wsCorked, socketIo, trp
 
 export const contenderNamed = (name: string): Contender => {
   const found = [...contenders, effectChannels].find((contender) => contender.name === name)
+  if (found === undefined) throw new Error(`there is no contender ${name}`)
+  return found
+}
+
+const text = { text: payload.text }
+
+/** What the data of every event must equal, besides its integer `id`. */
+export const expectedEvent = { ...text, author: "alice" }
+
+const fanOutWs: FanOutContender = {
+  name: "ws",
+  isShared: false,
+  path: ws.path,
+  prelude: ws.prelude,
+  post: JSON.stringify(text),
+  event: (message) => {
+    const { data, type } = JSON.parse(message)
+    if (type !== "posted") throw new Error(`not the event: ${type}`)
+    return data
+  }
+}
+
+const fanOutWsFramed: FanOutContender = { ...fanOutWs, name: "ws-framed" }
+
+const fanOutSocketIo: FanOutContender = {
+  name: "socket.io",
+  isShared: true,
+  path: socketIo.path,
+  prelude: socketIo.prelude,
+  answer: socketIo.answer!,
+  post: `42${JSON.stringify(["post", text])}`,
+  event: (message) => {
+    const [, args] = /^42(\[.*)$/.exec(message) ?? []
+    if (args === undefined) throw new Error(`not an event: ${message}`)
+    const [type, data] = JSON.parse(args)
+    if (type !== "posted") throw new Error(`not the event: ${type}`)
+    return data
+  }
+}
+
+const fanOutEffectChannels: FanOutContender = {
+  ...fanOutWs,
+  name: "effect-channels",
+  isShared: true,
+  path: "/ws/rooms/42/?token=alice",
+  post: JSON.stringify({ action: "post", data: text })
+}
+
+/** In the order of the table. */
+export const fanOutContenders: ReadonlyArray<FanOutContender> = [
+  fanOutWs,
+  fanOutWsFramed,
+  fanOutSocketIo,
+  fanOutEffectChannels
+]
+
+export const fanOutContenderNamed = (name: string): FanOutContender => {
+  const found = fanOutContenders.find((contender) => contender.name === name)
   if (found === undefined) throw new Error(`there is no contender ${name}`)
   return found
 }

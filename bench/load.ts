@@ -4,8 +4,9 @@
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { isDeepStrictEqual } from "node:util"
-import { type Contender, contenderNamed, expected, shortestReply } from "./contenders.ts"
-import { connect, type Connection, frame, opcode, textFrame } from "./websocket.ts"
+import { type Client as Opened, obey, openMany } from "./client.ts"
+import { type Contender, contenderNamed, expected } from "./contenders.ts"
+import { type Connection, opcode, textFrame } from "./websocket.ts"
 
 /** What this process can be told to do. It answers each with one message: an `Outcome`, `{}`, or `{ error }`. */
 export type Command =
@@ -42,32 +43,10 @@ const firstId = 100
 /** The ids of messages gain some digits during a run. A reply longer than that, or shorter, is another reply. */
 const growth = 10
 
-/** Further connections leave from the next loopback address, so that ports suffice. */
-const connectionsPerAddress = 20_000
-
 const clients: Array<Client> = []
 
 /** All requests of the ids in turn, twice, so that any run of up to `ids` of them is one slice. */
 let requests = Buffer.alloc(0)
-
-const fail = (error: unknown) => {
-  process.send?.({ error: error instanceof Error ? error.message : String(error) }, () => process.exit(1))
-}
-
-/** Answers pings, those of the contender's protocol too, and passes on every other message. */
-const converse =
-  (contender: Contender, connection: Connection, onText: (text: string) => void): Connection["onFrame"] =>
-  (kind, data, start, end) => {
-    const payload = data.subarray(start, end)
-    if (kind === opcode.ping) return void connection.socket.write(frame(opcode.pong, payload))
-    if (kind === opcode.close) {
-      return fail(`closed by the server, code ${payload.length < 2 ? 1005 : payload.readUInt16BE()}`)
-    }
-    const text = payload.toString()
-    const answer = text.length < shortestReply ? contender.answer?.(text) : undefined
-    if (answer === undefined) onText(text)
-    else connection.socket.write(textFrame(answer))
-  }
 
 const isExpected = (contender: Contender, message: string): boolean => {
   try {
@@ -79,35 +58,14 @@ const isExpected = (contender: Contender, message: string): boolean => {
   }
 }
 
-/** Opens a connection, goes through the protocol's prelude, then makes one request and verifies the reply. */
-const openClient = async (contender: Contender, port: number, localAddress: string): Promise<Client> => {
-  const connection = connect(port, localAddress, contender.path)
-  const texts: Array<string> = []
-  let wake = () => {}
-  let onText = (text: string) => {
-    texts.push(text)
-    wake()
-  }
-  const nextText = async () => {
-    if (texts.length === 0) await new Promise<void>((resolve) => wake = resolve)
-    return texts.shift()!
-  }
-  const onFrame = converse(contender, connection, (text) => onText(text))
-  connection.onFrame = onFrame
-  await connection.opened
-  connection.onClose = fail
-  for (const { expect, send } of contender.prelude) {
-    const text = await nextText()
-    if (!expect.test(text)) throw new Error(`expected ${expect}, got: ${text}`)
-    if (send !== undefined) connection.socket.write(textFrame(send))
-  }
+/** Makes one request and verifies the reply. */
+const greet = (contender: Contender) => async ({ connection, converse, nextText }: Opened): Promise<Client> => {
   connection.socket.write(textFrame(contender.request(firstId)))
   const reply = await nextText()
   if (!isExpected(contender, reply)) throw new Error(`not the expected reply: ${reply}`)
-  onText = (text) => fail(`unexpected message: ${text}`)
   return {
     connection,
-    converse: onFrame,
+    converse,
     replyLength: Buffer.byteLength(reply),
     sentAt: new Float64Array(ids),
     sent: 0,
@@ -119,15 +77,7 @@ const openAll = async ({ connections, contender: name, port }: Extract<Command, 
   const contender = contenderNamed(name)
   const frames = Array.from({ length: ids }, (_, i) => textFrame(contender.request(firstId + i)))
   requests = Buffer.concat([...frames, ...frames])
-  let begun = clients.length
-  const wanted = begun + connections
-  const openOneAfterAnother = async () => {
-    while (begun < wanted) {
-      const address = `127.0.0.${1 + Math.floor(begun++ / connectionsPerAddress)}`
-      clients.push(await openClient(contender, port, address))
-    }
-  }
-  await Promise.all(Array.from({ length: 50 }, openOneAfterAnother))
+  clients.push(...await openMany(contender, { from: clients.length, count: connections }, () => port, greet(contender)))
   return {}
 }
 
@@ -213,11 +163,4 @@ const execute = (command: Command) => {
   }
 }
 
-process.on("message", async (command: Command) => {
-  try {
-    process.send?.(await execute(command))
-  } catch (error) {
-    fail(error)
-  }
-})
-process.on("disconnect", () => process.exit())
+obey(execute)

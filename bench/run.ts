@@ -1,9 +1,8 @@
 /** Measures all contenders side by side and prints one table. See README.md. */
 import { writeFileSync } from "node:fs"
-import { availableParallelism, cpus } from "node:os"
 import { parseArgs } from "node:util"
 import { contenderNamed, contenders } from "./contenders.ts"
-import { idleBytes, median, type Sample, sample, table } from "./measure.ts"
+import { idleBytes, inTurns, machine, mediansOf, reportOf, type Sample, sample, tableOf } from "./measure.ts"
 import { withServer } from "./processes.ts"
 
 const { values } = parseArgs({
@@ -56,53 +55,22 @@ const figures = [
   [`${idle} idle: RSS, KiB/connection`, 1, (round: Round) => round.idle / 1024]
 ] as const
 
-const results = new Map<string, Array<Round>>(chosen.map(({ name }) => [name, []]))
-for (let round = 0; round < rounds; round++) {
-  // every round starts with another contender, so that none always follows the same one
-  const first = round % chosen.length
-  for (const { name } of [...chosen.slice(first), ...chosen.slice(0, first)]) {
-    process.stderr.write(`round ${round + 1} of ${rounds}: ${name}\n`)
-    results.get(name)!.push(await measure(name))
-  }
-}
+const results = await inTurns(chosen, rounds, measure)
+const medians = mediansOf(results, figures)
 
-const medians = figures.map(([figure, digits, of]) => ({
-  figure,
-  digits,
-  of: chosen.map(({ name }) => median(results.get(name)!.map(of)))
-}))
-
-const baseline = chosen.findIndex(({ name }) => name === "ws")
-const number = new Map([0, 1, 2].map((digits) => [
-  digits,
-  new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })
-]))
-
-const machine = `node ${process.version}, ${availableParallelism()} × ${cpus()[0]?.model ?? "unknown CPU"}`
-const legend = baseline === -1 ? "" : "; in brackets the ratio to ws"
+const names = chosen.map(({ name }) => name)
+const legend = names.includes("ws") ? "; in brackets the ratio to ws" : ""
 console.log(`${machine}; ${connections} connections, median of ${rounds} × ${seconds} s${legend}\n`)
-console.log(table([
-  ["", ...chosen.map(({ name }) => name)],
-  ...medians.map(({ digits, figure, of }) => [
-    figure,
-    ...of.map((value) => {
-      const ratio = baseline === -1 ? "" : ` (${(value / of[baseline]!).toFixed(2)})`
-      return number.get(digits)!.format(value) + ratio
-    })
-  ])
-]))
+console.log(tableOf(names, medians, "ws"))
 
 const busiest = Math.max(...[...results.values()].flat().flatMap(({ eight, one }) => [one.busy, eight.busy]))
 console.log(`\nThe load generator used at most ${Math.round(busiest * 100)} % of a core.`)
 
 if (values.json !== undefined) {
-  const medianOf = (column: number) => Object.fromEntries(medians.map(({ figure, of }) => [figure, of[column]]))
   const report = {
     machine,
     options: { seconds, rounds, connections, idle },
-    contenders: Object.fromEntries(
-      chosen.map(({ name }, column) => [name, { median: medianOf(column), rounds: results.get(name) }])
-    )
+    contenders: reportOf(results, medians)
   }
   writeFileSync(values.json, `${JSON.stringify(report, undefined, 2)}\n`)
 }

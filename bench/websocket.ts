@@ -62,7 +62,7 @@ const nothing = Buffer.alloc(0)
 // A read is dealt with as soon as it is made, so all connections can share the memory it is made into.
 const readBuffer = Buffer.alloc(64 * 1024)
 
-export const connect = (port: number, localAddress: string, path: string): Connection => {
+export const connect = (port: number, localAddress: string | undefined, path: string): Connection => {
   const key = randomBytes(16).toString("base64")
   let upgraded = false
   let accepted = () => {}
@@ -92,7 +92,7 @@ export const connect = (port: number, localAddress: string, path: string): Conne
   const socket = connectTcp({
     host: "127.0.0.1",
     port,
-    localAddress,
+    ...(localAddress === undefined ? {} : { localAddress }),
     noDelay: true,
     onread: {
       buffer: readBuffer,

@@ -30,3 +30,12 @@ export const post = (author: string, { count, room, text }: Post): Message => ({
   count: count + 1,
   author
 })
+
+export interface Posted {
+  readonly id: number
+  readonly text: string
+  readonly author: string
+}
+
+/** What is sent to everybody, where a post is for all. */
+export const posted = (author: string, { text }: { readonly text: string }): Posted => ({ id: ++lastId, text, author })

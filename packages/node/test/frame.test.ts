@@ -1,7 +1,7 @@
 import { SharedFrame } from "@effect-channels/core/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
-import type { Buffer } from "node:buffer"
+import { Buffer } from "node:buffer"
 import * as Frame from "../src/internal/frame.ts"
 import { type Frame as Parsed, makeParser, opcode } from "./support/frames.ts"
 
@@ -48,6 +48,13 @@ describe("frame", () => {
   it("writes what is no character as the replacement character", () => {
     const texts = ["\ud800", "a\udc00b", "\ude00\ud83d", "ok"]
     assert.deepStrictEqual(textsOf(parse(Frame.encodeAll(texts))), ["\ufffd", "a\ufffdb", "\ufffd\ufffd", "ok"])
+  })
+
+  it("writes one message as it writes several", () => {
+    const shared = Frame.encodeShared(new SharedFrame("to everybody"))
+    assert.deepStrictEqual(textsOf(parse(Frame.encodeAll("for one"))), ["for one"])
+    assert.strictEqual(Frame.encodeAll(shared), shared)
+    assert.deepStrictEqual(Frame.encodeAll([shared, "for one"]), Buffer.concat([shared, Frame.encode("for one")]))
   })
 
   it("encodes a shared frame once", () => {

@@ -1,3 +1,4 @@
+import { SharedFrame } from "@effect-channels/core/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -54,6 +55,23 @@ const settle = Effect.callback<void>((resume) => {
   return Effect.sync(() => clearTimeout(timer))
 })
 
+/** What breaks outside of every fiber. */
+const uncaught = Effect.callback<unknown>((resume) => {
+  const listeners = process.listeners("uncaughtException")
+  process.removeAllListeners("uncaughtException")
+  process.once("uncaughtException", (error) => {
+    for (const listener of listeners) process.on("uncaughtException", listener)
+    resume(Effect.succeed(error))
+  })
+})
+
+/** Cannot be written to a socket. */
+class BrokenFrame extends SharedFrame {
+  override encoded<A>(): A {
+    return { length: 1 } as A
+  }
+}
+
 transportSuite("WsTransport", Effect.map(makePair, toTransport), { live: true, settle })
 
 transportSuite("WsTransport with compression", Effect.map(makeCompressed, toTransport), { live: true, settle })
@@ -82,6 +100,73 @@ describe("WsTransport", () => {
       assert.strictEqual(transport.unsent(), texts.join("").length)
       assert.deepStrictEqual(yield* Effect.replicateEffect(client.takeText, 50), texts)
       assert.strictEqual(chunks.length, 1)
+    }))
+
+  it.live("sends to many connections in one tick, each what it was sent, whatever becomes of the others", () =>
+    Effect.gen(function*() {
+      const pairs = yield* Effect.replicateEffect(makePair, 5)
+      for (const { transport } of pairs) {
+        yield* Effect.forkScoped(transport.run(() => {}), { startImmediately: true })
+      }
+      const send = (text: string) => {
+        const shared = new SharedFrame(text)
+        for (const { transport } of pairs) transport.send(shared)
+      }
+      send("a")
+      pairs[1]!.transport.send("own")
+      pairs[0]!.transport.terminate()
+      pairs[2]!.transport.close(4000)
+      send("b")
+      pairs[3]!.transport.send("own")
+      // It has sent what it has before its turn comes, and sends again in the same tick.
+      yield* pairs[4]!.transport.drained
+      send("c")
+      const takeAll = (index: number, count: number) => Effect.replicateEffect(pairs[index]!.client.takeText, count)
+      assert.deepStrictEqual(yield* takeAll(1, 4), ["a", "own", "b", "c"])
+      assert.deepStrictEqual(yield* takeAll(3, 4), ["a", "b", "own", "c"])
+      assert.deepStrictEqual(yield* takeAll(4, 3), ["a", "b", "c"])
+      assert.deepStrictEqual(yield* takeAll(2, 1), ["a"])
+      send("d")
+      for (const index of [1, 3, 4]) assert.deepStrictEqual(yield* takeAll(index, 1), ["d"])
+      yield* Effect.all([pairs[0]!.client.ended, pairs[2]!.client.ended])
+      assert.deepStrictEqual(pairs[0]!.client.frames, [])
+      assert.deepStrictEqual(pairs[2]!.client.frames.map(({ opcode }) => opcode), [1, 8])
+    }))
+
+  it.live("sends to the others when a message for one of them breaks", () =>
+    Effect.gen(function*() {
+      const pairs = yield* Effect.replicateEffect(makePair, 3)
+      for (const { transport } of pairs) {
+        yield* Effect.forkScoped(transport.run(() => {}), { startImmediately: true })
+      }
+      const caught = yield* Effect.forkScoped(uncaught, { startImmediately: true })
+      pairs[0]!.transport.send("a")
+      pairs[1]!.transport.send(new BrokenFrame("a"))
+      pairs[2]!.transport.send("a")
+      assert.instanceOf(yield* Fiber.join(caught), TypeError)
+      assert.strictEqual(yield* pairs[2]!.client.takeText, "a")
+      for (const { transport } of pairs) transport.send("b")
+      assert.strictEqual(yield* pairs[2]!.client.takeText, "b")
+      assert.deepStrictEqual(yield* Effect.replicateEffect(pairs[0]!.client.takeText, 2), ["a", "b"])
+    }))
+
+  it.live("knows what waits at the network until the peer reads again", () =>
+    Effect.gen(function*() {
+      const { client, transport } = yield* makePair
+      yield* Effect.forkScoped(transport.run(() => {}), { startImmediately: true })
+      yield* client.stall
+      while (transport.unsent() < 4 * 1024 * 1024) {
+        transport.send("x".repeat(64 * 1024))
+        yield* settle
+      }
+      const before = transport.unsent()
+      transport.send("y")
+      assert.strictEqual(transport.unsent(), before + 1)
+      yield* settle
+      assert.isAbove(transport.unsent(), before)
+      yield* client.flow
+      yield* transport.drained
+      yield* until(() => transport.unsent() === 0)
     }))
 
   it.live("sends the replies to a batch as one write", () =>

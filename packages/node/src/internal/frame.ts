@@ -40,8 +40,10 @@ export const encode = (text: string): Buffer => {
 /** The frame of a text for many connections, made once. */
 export const encodeShared = (frame: SharedFrame): Buffer => frame.encoded("ws", encode)
 
-/** The frames of several messages, one after the other, in one buffer. */
-export const encodeAll = (messages: ReadonlyArray<string | Buffer>): Buffer => {
+/** The frames of one or several messages, one after the other, in one buffer. */
+export const encodeAll = (messages: string | Buffer | ReadonlyArray<string | Buffer>): Buffer => {
+  if (typeof messages === "string") return encode(messages)
+  if (Buffer.isBuffer(messages)) return messages
   const lengths: Array<number> = []
   let size = 0
   for (const message of messages) {

@@ -14,18 +14,23 @@ import * as Frame from "./frame.ts"
 
 /** The transport of one WebSocket. */
 export class WsTransport implements Transport {
+  // First what an event for many connections looks at: with many of them, every line of memory that it does not touch counts.
   readonly #ws: WebSocket
   readonly #socket: Socket
   readonly #isCompressed: boolean
-  #ended: ((closed: Effect.Effect<Closed>) => void) | undefined
-  #receive: ((frames: ReadonlyArray<string | Uint8Array>) => void) | undefined
+  #isReading = false
+  /** Whether the network has not taken all that was written. */
+  #isBehind = false
+  #outboxSize = 0
   // Made when there is something to put in, and let go at once. V8 takes what many idle connections hold for long-lived, and
   // would put every later array of the same kind, and all it holds, among the old objects, where collecting it is dear.
   #inbox: Array<string | Uint8Array> | undefined
-  #outbox: Array<string | Buffer> | undefined
-  #outboxSize = 0
-  #isReading = false
-  #isFlushing = false
+  /** One message stands for itself, as it mostly is the only one. */
+  #outbox: string | Buffer | Array<string | Buffer> | undefined
+  /** The one that sends what it has after this one; itself for the last of them. */
+  #next: WsTransport | undefined
+  #ended: ((closed: Effect.Effect<Closed>) => void) | undefined
+  #receive: ((frames: ReadonlyArray<string | Uint8Array>) => void) | undefined
   #isAlive = true
   #lastUnsent = 0
 
@@ -56,21 +61,22 @@ export class WsTransport implements Transport {
   }
 
   send(frame: string | SharedFrame): void {
-    if (this.#ws.readyState !== this.#ws.OPEN) return
     if (this.#isCompressed) {
+      if (this.#ws.readyState !== this.#ws.OPEN) return
       return this.#ws.send(typeof frame === "string" ? frame : frame.text, () => this.#socket.emit(compressed))
     }
     const message = typeof frame === "string" ? frame : Frame.encodeShared(frame)
-    if (this.#outbox === undefined) this.#outbox = [message]
-    else this.#outbox.push(message)
     this.#outboxSize += message.length
-    if (this.#isReading || this.#isFlushing) return
-    this.#isFlushing = true
-    setImmediate(flush, this)
+    const outbox = this.#outbox
+    if (outbox === undefined) this.#outbox = message
+    else if (Array.isArray(outbox)) outbox.push(message)
+    else this.#outbox = [outbox, message]
+    if (!this.#isReading && this.#next === undefined) WsTransport.#flushLater(this)
   }
 
   unsent(): number {
-    return this.#outboxSize + (this.#isCompressed ? this.#ws.bufferedAmount : this.#socket.writableLength)
+    return this.#outboxSize +
+      (this.#isCompressed ? this.#ws.bufferedAmount : this.#isBehind ? this.#socket.writableLength : 0)
   }
 
   get drained(): Effect.Effect<void> {
@@ -167,25 +173,45 @@ export class WsTransport implements Transport {
     this.#flush()
   }
 
+  /** Sends what there is when this tick is over: one callback does it for all connections. */
+  static #flushLater(transport: WsTransport): void {
+    transport.#next = transport
+    if (last === undefined) setImmediate(flush, transport)
+    else last.#next = transport
+    last = transport
+  }
+
   /** @internal */
-  flush(): void {
-    this.#isFlushing = false
-    this.#flush()
+  static flush(first: WsTransport): void {
+    last = undefined
+    let next: WsTransport | undefined = first
+    try {
+      while (next !== undefined) {
+        const transport: WsTransport = next
+        next = transport.#next === transport ? undefined : transport.#next
+        transport.#next = undefined
+        transport.#flush()
+      }
+    } finally {
+      // One that breaks does not hold up the others.
+      if (next !== undefined) setImmediate(flush, next)
+    }
   }
 
   #flush(): void {
-    const messages = this.#outbox
-    if (messages === undefined) return
+    const outbox = this.#outbox
+    if (outbox === undefined) return
     this.#outbox = undefined
     this.#outboxSize = 0
     // Nothing follows a close frame, which `ws` answers at once.
     if (this.#ws.readyState !== this.#ws.OPEN) return
-    const only = messages[0]!
-    this.#socket.write(
-      messages.length > 1 ? Frame.encodeAll(messages) : typeof only === "string" ? Frame.encode(only) : only
-    )
+    this.#socket.write(Frame.encodeAll(outbox))
+    this.#isBehind = this.#socket.writableLength > 0
   }
 }
+
+/** The last of those that send something when this tick is over. */
+let last: WsTransport | undefined
 
 /** A message has been compressed and written. */
 const compressed = "effect-channels/compressed"
@@ -220,4 +246,4 @@ function onError(): void {}
 
 const read = (transport: WsTransport): void => transport.read()
 
-const flush = (transport: WsTransport): void => transport.flush()
+const flush = (first: WsTransport): void => WsTransport.flush(first)
