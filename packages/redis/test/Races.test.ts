@@ -321,6 +321,24 @@ describe("the parts", () => {
     assert.deepStrictEqual(answers, [[{ id: "m", data: "1" }]])
   })
 
+  it("take for gone at once who has said so while it was read, and nobody else who is missing", () => {
+    const told: Array<string> = []
+    const view = new View({
+      changed: ({ left }) => told.push(...left.map(({ id }) => id)),
+      came: () => {},
+      went: () => {}
+    })
+    const who = { node: "n", data: "1" }
+    const members = new Map([["stays", who], ["goes", who], ["is missing", who]])
+    assert.isTrue(view.install({ epoch: 1, number: 3 }, members, false, 0, 1000))
+    view.beginSync()
+    // Of a numbering that is forgotten when it is read.
+    view.apply({ node: "n", key: "k", position: { epoch: 1, number: 4 }, id: "goes", data: undefined })
+    assert.isTrue(view.install({ epoch: 2, number: 1 }, new Map([["stays", who]]), false, 0, 1000))
+    assert.deepStrictEqual(told, ["goes"])
+    assert.strictEqual(view.recheckAt, 1000)
+  })
+
   it("make a view anew where more has come than is kept", () => {
     const view = new View({ changed: () => {}, came: () => {}, went: () => {} })
     const change = (number: number) => ({

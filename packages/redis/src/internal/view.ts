@@ -103,8 +103,8 @@ export class View {
   }
 
   /**
-   * Who is in the group at a position. Those who are missing there are taken for gone only where that is certain. Answers with
-   * whether it is in step.
+   * Who is in the group at a position. Those who are missing there are taken for gone only where that is certain, or was said
+   * meanwhile. Answers with whether it is in step.
    */
   install(
     position: Position,
@@ -123,9 +123,11 @@ export class View {
       this.#watcher.came(who.node)
     }
     this.recheckAt = undefined
+    // What was heard last of each of them: that they went is certain.
+    const heard = new Map(this.#pending.map((change) => [change.id, change]))
     for (const [id, { data, node }] of this.#members) {
       if (members.has(id)) continue
-      if (isCertain) {
+      if (isCertain || (heard.has(id) && heard.get(id)!.data === undefined)) {
         this.#members.delete(id)
         this.#watcher.went(node)
         left.push({ id, data })
