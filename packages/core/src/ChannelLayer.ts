@@ -237,12 +237,11 @@ export const presenceChange = (
 ): Message =>
   new Message({
     type: "$presence",
-    data: `{${group.label},"joined":${presentJson(change.joined ?? [])},"left":${presentJson(change.left ?? [])}}`,
+    data: `{${group.label},"joined":${channels.presentJson(change.joined ?? [])},"left":${
+      channels.presentJson(change.left ?? [])
+    }}`,
     status: 200
   })
-
-const presentJson = (present: ReadonlyArray<Present>): string =>
-  `[${present.map(({ data, id }) => `{"id":${JSON.stringify(id)},"data":${data}}`).join(",")}]`
 
 /**
  * A channel layer in memory, for the servers of one process that it is provided to. Events are handed over while they are sent:
@@ -523,12 +522,10 @@ export const present = <Events extends Event.Any, Presence>(
   ChannelError.Unavailable,
   ChannelLayer
 > =>
-  Effect.flatMap(ChannelLayer, (layer) =>
-    addressOf(destination).pipe(
+  Effect.flatMap(ChannelLayer, (layer) => {
+    const decode = channels.decoder(destination.group.presence ?? Schema.Unknown)
+    return addressOf(destination).pipe(
       Effect.flatMap(layer.present),
-      Effect.flatMap(
-        Effect.forEach(({ data, id }) =>
-          Effect.map(channels.decode(destination.group.presence ?? Schema.Unknown, data), (data) => ({ id, data }))
-        )
-      )
-    )) as never
+      Effect.flatMap(Effect.forEach(({ data, id }) => Effect.map(Effect.orDie(decode(data)), (data) => ({ id, data }))))
+    )
+  }) as never

@@ -5,7 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Address, Envelope } from "../ChannelLayer.ts"
+import type { Address, Envelope, Present } from "../ChannelLayer.ts"
 import type * as Consumer_ from "../Consumer.ts"
 import type * as Event_ from "../Event.ts"
 import type * as Group_ from "../Group.ts"
@@ -77,7 +77,8 @@ export const eventsOf = (consumer: Consumer_.Any, observer: Observer): ReadonlyM
 const treeOf = (permission: Permission.Any): Permission.Tree | undefined =>
   permission === Permission.allow ? undefined : permission.tree
 
-const decoder = (schema: Schema.Constraint): Event["decode"] => {
+/** Decodes JSON by the JSON form of a schema. */
+export const decoder = (schema: Schema.Constraint): Event["decode"] => {
   const decode = Schema.decodeUnknownEffect(Schema.toCodecJson(schema))
   return (json) => Effect.suspend(() => decode(JSON.parse(json)))
 }
@@ -91,9 +92,9 @@ export const encode = (schema: Schema.Constraint, value: unknown): Effect.Effect
   return Effect.mapEager(codec(value), (encoded) => JSON.stringify(encoded) ?? "null")
 }
 
-/** Decodes the JSON of a value; what does not have its schema is a defect. */
-export const decode = (schema: Schema.Constraint, json: string): Effect.Effect<unknown, never, unknown> =>
-  Effect.orDie(decoder(schema)(json))
+/** The members of a group as JSON. */
+export const presentJson = (present: ReadonlyArray<Present>): string =>
+  `[${present.map(({ data, id }) => `{"id":${JSON.stringify(id)},"data":${data}}`).join(",")}]`
 
 /** An event as it travels. */
 export const envelopeOf = (
@@ -138,7 +139,8 @@ export const canonical = (value: unknown): string => {
 const boundsOf = ({ history }: Group_.Any): Address["history"] =>
   history === undefined ? undefined : { count: history.count, age: millis(history.age) }
 
-const millis = (duration: Duration.Input): number =>
+/** Milliseconds; `NaN` for what is no duration. */
+export const millis = (duration: Duration.Input): number =>
   Option.match(Duration.fromInput(duration), { onNone: () => NaN, onSome: Duration.toMillis })
 
 /** Where an event for a group goes: past its history, where it does not become part of it. */
@@ -196,7 +198,8 @@ const problemsOfGroup = (what: string, group: Group_.Any): ReadonlyArray<string>
   return problems
 }
 
-const undecidable = (
+/** The checks of a permission that none of the phases decides where it is attached, in words. */
+export const undecidable = (
   what: string,
   permission: Permission.Any,
   phases: ReadonlyArray<string>

@@ -3,10 +3,9 @@
  * message is done here, and every mistake in composing them is found here.
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import type * as Action from "../Action.ts"
@@ -428,10 +427,7 @@ class Compiler {
   }
 
   #permission(what: string, permission: Permission.Any, phases: ReadonlyArray<string>): void {
-    for (const check of Permission.checks(permission)) {
-      if (phases.includes(check.phase)) continue
-      this.problems.push(`the check "${check.name}" of ${what} can only be decided in the ${check.phase} phase`)
-    }
+    this.problems.push(...channels.undecidable(what, permission, phases))
   }
 
   #ambiguous(): void {
@@ -459,10 +455,7 @@ const guardsOf = (permission: Permission.Any): ReadonlyArray<Permission.Tree> =>
 const limitOf = (concurrency: Action.Concurrency): number => concurrency === "unbounded" ? Infinity : concurrency
 
 const millis = (timeout: Duration.Input | undefined): number =>
-  timeout === undefined ? Infinity : Option.match(Duration.fromInput(timeout), {
-    onNone: () => NaN,
-    onSome: Duration.toMillis
-  })
+  timeout === undefined ? Infinity : channels.millis(timeout)
 
 const paramsOf = (self: Consumer_.Any | Route_.Any): ReadonlyArray<Param> =>
   Path.paramNames(self.path).map((name) => {

@@ -9,6 +9,7 @@ import type * as Semaphore from "effect/Semaphore"
 import * as ChannelError from "../ChannelError.ts"
 import * as Decision from "../Decision.ts"
 import type { Check, Explanation, Facts, Tree } from "../Permission.ts"
+import { effectOf } from "./eager.ts"
 
 type Result = Decision.Decision<Tree>
 
@@ -188,9 +189,6 @@ const askCheck = (
     result === undefined ? askAlone(check, facts, memory, isKept) : keep(check, memory, isKept, result)
   return Effect.isEffect(said) ? Effect.flatMap(said, (result) => effectOf(take(result))) : take(said)
 }
-
-const effectOf = (result: Result | Effect.Effect<Result, never, unknown>): Effect.Effect<Result, never, unknown> =>
-  Effect.isEffect(result) ? result : Effect.succeed(result)
 
 const askAlone = (
   check: Check,

@@ -3,6 +3,7 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import * as Semaphore from "effect/Semaphore"
 import * as ChannelError from "../ChannelError.ts"
 import type { Address, ChannelLayer, Joined, Member } from "../ChannelLayer.ts"
@@ -11,9 +12,10 @@ import type * as Decision from "../Decision.ts"
 import type * as Group_ from "../Group.ts"
 import type * as Membership_ from "../Membership.ts"
 import type * as Permission from "../Permission.ts"
-import * as Reply from "../Reply.ts"
+import type * as Reply from "../Reply.ts"
 import * as channels from "./channels.ts"
-import { deniedBy } from "./failure.ts"
+import { effectOf } from "./eager.ts"
+import { deniedBy, errorsOf } from "./failure.ts"
 import type { Membership } from "./mailbox.ts"
 import type { Standing } from "./standing.ts"
 
@@ -231,10 +233,9 @@ export class Memberships implements Membership_.Memberships {
     const { standing } = this.#host
     const facts: Permission.Facts = { phase: "group", group: entry.group.group.name, params: entry.params }
     return Effect.map(
-      Effect.suspend(() => {
-        const decided = standing.decide(permission, facts, undefined)
-        return Effect.isEffect(decided) ? decided : Effect.succeed(decided)
-      }) as Effect.Effect<Decision.Decision<Permission.Tree>>,
+      Effect.suspend(() => effectOf(standing.decide(permission, facts, undefined))) as Effect.Effect<
+        Decision.Decision<Permission.Tree>
+      >,
       (decision) => {
         entry.residual = decision._tag === "Pending" ? decision.residual : undefined
         return decision
@@ -320,9 +321,7 @@ const joinedEvent = (
   new Message({
     type: "$joined",
     data: `{${label}${history === undefined ? "" : `,"state":"${state}","id":${JSON.stringify(id)}`}${
-      presence
-        ? `,"present":[${present.map(({ data, id }) => `{"id":${JSON.stringify(id)},"data":${data}}`).join(",")}]`
-        : ""
+      presence ? `,"present":${channels.presentJson(present)}` : ""
     }}`,
     status: 200
   })
@@ -336,16 +335,9 @@ const leftEvent = (
   { label }: Address,
   failure: Reply.Failure,
   format: (failure: Reply.Failure) => ReadonlyArray<unknown>
-): Message => {
-  let errors: string | undefined
-  try {
-    errors = JSON.stringify(format(failure))
-  } catch {
-    errors = undefined
-  }
-  return new Message({
+): Message =>
+  new Message({
     type: "$left",
-    data: `{${label},"errors":${errors ?? JSON.stringify(Reply.formatError(failure))}}`,
+    data: `{${label},"errors":${errorsOf(format, failure, constVoid)}}`,
     status: failure.status
   })
-}
