@@ -8,6 +8,7 @@
  * | `formatError` | `EXCEPTION_HANDLER` |
  * | `pageSize` | `PAGE_SIZE` |
  * | `maxPageSize` | `max_page_size` of a pagination class |
+ * | `secret` | none: its cursors are not signed |
  * | `expiryGrace`, `redecisionTimeout`, `renewalsPerMinute` | none: the original decides once, and forgets |
  *
  * @since 0.1.0
@@ -16,6 +17,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import type * as Authentication from "./Authentication.ts"
 import type { ConnectionScope } from "./ConnectionScope.ts"
 import * as Permission from "./Permission.ts"
@@ -41,6 +43,11 @@ export interface Settings {
   readonly pageSize: number
   /** Items of a page at the most, whatever the client asks for. Default 100. */
   readonly maxPageSize: number
+  /**
+   * Signs the cursors of `Pagination.cursor`: at least 16 bytes that nobody can guess, the same on all servers. Default: random
+   * ones of each process, so that a cursor does not outlive it, nor holds on another server.
+   */
+  readonly secret: Redacted.Redacted | undefined
   /**
    * How long a connection lives on after its credentials have expired, so that a late renewal still finds it; its messages are
    * handled meanwhile. Default: not at all.
@@ -81,6 +88,7 @@ export const Settings: Context.Reference<Settings> = Context.Reference<Settings>
     formatError: Reply.formatError,
     pageSize: 20,
     maxPageSize: 100,
+    secret: undefined,
     expiryGrace: 0,
     redecisionTimeout: "10 seconds",
     renewalsPerMinute: 10
