@@ -26,7 +26,7 @@ export const TypeId = "~effect-channels/Action"
  *
  * `Payload` and `Fields` are the schemas of what a request carries, `Success` and `Error` those of its outcome. `Subject`
  * is `{ object: O }` for an action on an object of type `O`. `Needs` is what its permission looks at, `R` what its
- * permission and schemas need.
+ * permission and schemas need. `Stream` is `true` where it is answered with a stream, of which `Success` is one item.
  *
  * @category models
  * @since 0.1.0
@@ -39,7 +39,8 @@ export interface Action<
   out Error extends Schema.Constraint = Schema.Never,
   out Subject = {},
   in Needs = unknown,
-  out R = never
+  out R = never,
+  out Stream extends boolean = false
 > extends Pipeable, Inspectable {
   readonly [TypeId]: {
     readonly _Subject: () => Subject
@@ -50,11 +51,14 @@ export interface Action<
   readonly name: Name
   readonly payload: Payload
   readonly fields: Fields
+  /** The schema of the reply's `data`; of one item, where it is answered with a stream. */
   readonly success: Success
   /** The declared errors, each with its status in its `httpApiStatus` annotation. */
   readonly errors: ReadonlyArray<Error>
-  /** The status of a success. */
+  /** The status of a success; of the end of a stream. */
   readonly status: number
+  /** Whether it is answered with a stream. */
+  readonly stream: Stream
   /** The schema of the object that the action is about, if any. */
   readonly object: Schema.Constraint | undefined
   readonly permission: Permission.Any
@@ -113,11 +117,22 @@ export interface Any extends Pipeable, Inspectable {
   readonly success: Schema.Constraint
   readonly errors: ReadonlyArray<Schema.Constraint>
   readonly status: number
+  readonly stream: boolean
   readonly object: Schema.Constraint | undefined
   readonly permission: Permission.Any
   readonly concurrency: Concurrency | undefined
   readonly timeout: Duration.Input | undefined
   readonly mode: Mode
+}
+
+/**
+ * Any action that is answered with one reply, not with a stream.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Unary extends Any {
+  readonly stream: false
 }
 
 /**
@@ -127,7 +142,8 @@ export interface Any extends Pipeable, Inspectable {
  * @since 0.1.0
  */
 export type Services<A> = A extends
-  Action<infer _N, infer _P, infer _F, infer _S, infer _E, infer _O, infer _Needs, infer R> ? R : never
+  Action<infer _N, infer _P, infer _F, infer _S, infer _E, infer _O, infer _Needs, infer R, infer _Stream> ? R
+  : never
 
 /**
  * The same action, with one more permission on it.
@@ -136,8 +152,8 @@ export type Services<A> = A extends
  * @since 0.1.0
  */
 export type Permitted<A extends Any, Facts, R2> = A extends
-  Action<infer N, infer P, infer F, infer S, infer E, infer O, infer Needs, infer R>
-  ? Action<N, P, F, S, E, O, Needs & Facts, R | R2>
+  Action<infer N, infer P, infer F, infer S, infer E, infer O, infer Needs, infer R, infer Stream>
+  ? Action<N, P, F, S, E, O, Needs & Facts, R | R2, Stream>
   : never
 
 type SchemaOf<S extends Schema.Constraint | Schema.Struct.Fields> = S extends Schema.Constraint ? S
@@ -181,6 +197,12 @@ export const isAction = (u: unknown): u is Any => Predicate.hasProperty(u, TypeI
  * - `timeout`: the action is interrupted and answered with status 408 after so long; by default as the consumer says.
  * - `concurrency`: the action leaves the line in which messages of a connection are handled, and so many of it run at
  *   once on each connection; by default it takes its turn.
+ * - `stream`: where it is `true`, the handler answers with a `Stream` instead of an effect, and `success` is the schema of
+ *   one item. Each item is a reply with status 206, in order; the end is one with the action's status and no data, a failure
+ *   one with its errors. The stream leaves the line of its connection when it begins, but counts as in flight to its end
+ *   (`Limits.maxInFlight`), and among so many of it as `concurrency` says, where it says so. `timeout` is for what comes before:
+ *   permission, object, handler. A client that does not read its items is not given more of them; one that wants no more sends
+ *   `$cancel`.
  *
  * Schemas are used in their JSON form (`Schema.toCodecJson`): `Schema.Date` travels as an ISO string.
  *
@@ -197,6 +219,22 @@ export const isAction = (u: unknown): u is Any => Predicate.hasProperty(u, TypeI
  * const post = Action.make("post", { payload: { text: Schema.String }, success: Message, error: TooLong, status: 201 })
  * ```
  *
+ * **Example** (A stream of lines)
+ *
+ * ```ts
+ * import { Action, Consumer, Handlers } from "@effect-channels/core"
+ * import * as Schema from "effect/Schema"
+ * import * as Stream from "effect/Stream"
+ *
+ * const tail = Action.make("tail", { payload: { file: Schema.String }, success: Schema.String, stream: true })
+ * const Logs = Consumer.make("logs", { path: "/ws/" }).pipe(Consumer.add(tail))
+ *
+ * const LogsLive = Consumer.handlers(Logs).pipe(
+ *   Handlers.handle("tail", ({ payload }) => Stream.make(`first line of ${payload.file}`, "second line")),
+ *   Handlers.toLayer
+ * )
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -205,7 +243,8 @@ export const make = <
   Payload extends Schema.Constraint | Schema.Struct.Fields = Schema.Void,
   Fields extends Schema.Constraint | (Schema.Struct.Fields & Reserved) = Schema.Void,
   Success extends Schema.Constraint = Schema.Void,
-  Error extends Schema.Constraint = Schema.Never
+  Error extends Schema.Constraint = Schema.Never,
+  const Stream extends boolean = false
 >(name: Unreserved<Name>, options?: {
   readonly payload?: Payload | undefined
   readonly fields?: Fields | undefined
@@ -214,6 +253,7 @@ export const make = <
   readonly status?: number | undefined
   readonly timeout?: Duration.Input | undefined
   readonly concurrency?: Concurrency | undefined
+  readonly stream?: Stream | undefined
 }): Action<
   Name,
   SchemaOf<Payload>,
@@ -225,7 +265,8 @@ export const make = <
   | SchemaOf<Payload>["DecodingServices"]
   | SchemaOf<Fields>["DecodingServices"]
   | Success["EncodingServices"]
-  | Error["EncodingServices"]
+  | Error["EncodingServices"],
+  Stream
 > =>
   Value.make(proto, {
     name,
@@ -234,6 +275,7 @@ export const make = <
     success: options?.success ?? Schema.Void,
     errors: options?.error === undefined ? [] : Array.isArray(options.error) ? options.error : [options.error],
     status: options?.status ?? 200,
+    stream: options?.stream ?? false,
     object: undefined,
     permission: Permission.allow,
     concurrency: options?.concurrency,
@@ -263,10 +305,11 @@ export const object: {
     S extends Schema.Constraint,
     E extends Schema.Constraint,
     Needs,
-    R
+    R,
+    Stream extends boolean
   >(
-    self: Action<N, P, F, S, E, {}, Needs, R>
-  ) => Action<N, P, F, S, E, { readonly object: O["Type"] }, Needs, R>
+    self: Action<N, P, F, S, E, {}, Needs, R, Stream>
+  ) => Action<N, P, F, S, E, { readonly object: O["Type"] }, Needs, R, Stream>
   <
     O extends Schema.Constraint,
     N extends string,
@@ -275,11 +318,12 @@ export const object: {
     S extends Schema.Constraint,
     E extends Schema.Constraint,
     Needs,
-    R
+    R,
+    Stream extends boolean
   >(
-    self: Action<N, P, F, S, E, {}, Needs, R>,
+    self: Action<N, P, F, S, E, {}, Needs, R, Stream>,
     schema: O
-  ): Action<N, P, F, S, E, { readonly object: O["Type"] }, Needs, R>
+  ): Action<N, P, F, S, E, { readonly object: O["Type"] }, Needs, R, Stream>
 } = dual(2, (self: Any, schema: Schema.Constraint) => Value.make(proto, { ...self, object: schema }))
 
 /**
@@ -324,7 +368,7 @@ export interface BroadcastOptions {
  * several, when the handler has succeeded. A connection that is in none is denied, with 403 `not_in_group`, before the
  * handler runs. `map` makes the event's data of the success, where it is not the same. The event has the action's status, and
  * goes out after the reply. The consumer must have the group (`Consumer.join`, `Consumer.groups`) and the event
- * (`Consumer.push`): one that has not does not start.
+ * (`Consumer.push`): one that has not does not start. An action that is answered with a stream cannot be broadcast.
  *
  * A failure is answered, and sends no event. Where the group has a history, and it cannot be written, the answer is 503; where
  * other processes cannot be reached, those of this one are sent the event all the same, and that is logged.
@@ -355,7 +399,7 @@ export interface BroadcastOptions {
  * @since 0.1.0
  */
 export const broadcast: {
-  <A extends Any, E extends Event.Any>(
+  <A extends Unary, E extends Event.Any>(
     group: Group.Any,
     event: E,
     options: BroadcastOptions & { readonly map: (success: A["success"]["Type"]) => E["data"]["Type"] }
@@ -364,7 +408,7 @@ export const broadcast: {
     group: Group.Any,
     event: E,
     options?: BroadcastOptions
-  ): <A extends Any & { readonly success: { readonly Type: E["data"]["Type"] } }>(self: A) => A
+  ): <A extends Unary & { readonly success: { readonly Type: E["data"]["Type"] } }>(self: A) => A
 } = (
   group: Group.Any,
   event: Event.Any,
@@ -384,12 +428,12 @@ export const broadcast: {
   })
 
 /**
- * Has a success not answered: the client hears only of failures. What is broadcast still is.
+ * Has a success not answered: the client hears only of failures. What is broadcast still is. A stream is always answered.
  *
  * @category combinators
  * @since 0.1.0
  */
-export const silent = <A extends Any>(self: A): A =>
+export const silent = <A extends Unary>(self: A): A =>
   Value.make(proto, {
     ...self,
     mode: (self.mode._tag === "Broadcast" ? { ...self.mode, reply: false } : { _tag: "Silent" }) satisfies Mode

@@ -164,6 +164,31 @@ export class ActionTimeout extends Schema.TaggedError<ActionTimeout>()("ActionTi
 }
 
 /**
+ * The client does not wait for its request any more: it was ended by `$cancel`, and may have taken effect in part. Status 499.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Cancelled extends Schema.TaggedError<Cancelled>()("Cancelled", {}, { httpApiStatus: 499 }) {
+  readonly status = 499
+  readonly code = "cancelled"
+  override readonly message = "The request was cancelled"
+}
+
+/**
+ * The request that is to be cancelled is not in flight on this connection, or not any more. Status 404.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RequestNotFound extends Schema.TaggedError<RequestNotFound>()("RequestNotFound", {
+  message: Schema.String
+}, { httpApiStatus: 404 }) {
+  readonly status = 404
+  readonly code = "not_found"
+}
+
+/**
  * The message is longer than the consumer takes. Status 413.
  *
  * @category errors
@@ -207,6 +232,8 @@ export type ChannelError =
   | RouteNotFound
   | ActionNotFound
   | ActionTimeout
+  | Cancelled
+  | RequestNotFound
   | MessageTooLarge
   | Unavailable
 
@@ -230,6 +257,8 @@ const classes: ReadonlySet<unknown> = new Set<unknown>([
   RouteNotFound,
   ActionNotFound,
   ActionTimeout,
+  Cancelled,
+  RequestNotFound,
   MessageTooLarge,
   Unavailable
 ])

@@ -50,6 +50,8 @@ export interface Consumer<out Name extends string, out Params, out Members = nev
   readonly members: ReadonlyArray<Route.Member>
   /** Guards the handshake. */
   readonly connectPermission: Permission.Any
+  /** Objects that are loaded for the handshake, and guard it. */
+  readonly connectObjects: ReadonlyArray<ConnectObject>
   /** Guards every message. */
   readonly permission: Permission.Any
   /** The subprotocols that it speaks. */
@@ -60,6 +62,17 @@ export interface Consumer<out Name extends string, out Params, out Members = nev
   readonly groups: ReadonlyArray<Membership>
   /** The events that its clients can receive. */
   readonly events: ReadonlyArray<Event.Any>
+}
+
+/**
+ * An object that a connection is about.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ConnectObject {
+  readonly load: (scope: never) => Effect.Effect<unknown, unknown, unknown>
+  readonly permission: Permission.Any
 }
 
 /**
@@ -134,6 +147,7 @@ export interface Any extends Pipeable, Inspectable {
   readonly params: Readonly<Record<string, Route.ParamSchema>>
   readonly members: ReadonlyArray<Route.Member>
   readonly connectPermission: Permission.Any
+  readonly connectObjects: ReadonlyArray<ConnectObject>
   readonly permission: Permission.Any
   readonly subprotocols: ReadonlyArray<string>
   readonly concurrency: Action.Concurrency
@@ -146,7 +160,9 @@ const proto = Value.prototype<Any>(TypeId, (self) => ({
   _id: "Consumer",
   name: self.name,
   path: self.path,
-  permitConnect: Permission.print(self.connectPermission),
+  permitConnect: [self.connectPermission, ...self.connectObjects.map(({ permission }) => permission)].map(
+    Permission.print
+  ).join(" and "),
   permission: Permission.print(self.permission),
   groups: self.groups.map(({ group }) => group.toJSON()),
   events: self.events.map((event) => event.toJSON()),
@@ -201,6 +217,7 @@ export const make = <
     params: options.params ?? {},
     members: [],
     connectPermission: Permission.allow,
+    connectObjects: [],
     permission: unsaid,
     subprotocols: options.subprotocols ?? [defaultSubprotocol],
     concurrency: options.concurrency ?? 1,
@@ -347,6 +364,51 @@ export const permitConnect: {
   (self: Any, permission: Permission.Any) =>
     Value.make(proto, { ...self, connectPermission: both(self.connectPermission, permission) })
 )
+
+/**
+ * Guards the handshake by the object that the connection is about: loads it, by the scope of the connection, and decides the
+ * permission, which may look at the object. An object that is not there refuses the handshake with the status of the error, 404
+ * say; who is denied gets 403. Both are found out anew when the authority of the connection is invalidated. It comes after what
+ * {@link permitConnect} says. The action that its checks see is `$connect`.
+ *
+ * **Example** (Who may open a document)
+ *
+ * ```ts
+ * import { Authentication, Check, Consumer, Repository, Resource } from "@effect-channels/core"
+ * import * as Schema from "effect/Schema"
+ *
+ * class CurrentUser extends Authentication.Service<CurrentUser, { readonly id: number }>()("app/CurrentUser") {}
+ * class Doc extends Schema.Class<Doc>("Doc")({ id: Schema.Int, text: Schema.String, ownerId: Schema.Int }) {}
+ * class Docs extends Repository.Service<Docs>()("app/Docs", { schema: Doc, key: "id" }) {}
+ *
+ * const DocResource = Resource.make("doc", { repository: Docs, actions: ["retrieve", "update"] })
+ * const isOwner = Check.isOwner<Doc>()(CurrentUser, { object: "ownerId", user: "id" })
+ * const Document = Consumer.make("document", { path: "/ws/docs/:id/", params: Resource.params(DocResource) }).pipe(
+ *   Consumer.permitConnectObject(({ params }) => Repository.get(Docs, params.id), isOwner),
+ *   Consumer.add(...Resource.object(DocResource))
+ * )
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const permitConnectObject = <Params, O, E, R2, F, E3, R3>(
+  load: (scope: ScopeOf<Params>) => Effect.Effect<O, E, R2>,
+  permission: Permission.Permission<F, E3, R3>
+) =>
+<Name extends string, Members, Needs, R>(
+  self: Consumer<Name, Params, Members, Needs, R> & Guarded<Params, O, F>
+): Consumer<Name, Params, Members, Needs, R | R2 | R3> =>
+  Value.make(proto, {
+    ...self,
+    connectObjects: [...self.connectObjects, { load, permission } satisfies ConnectObject]
+  })
+
+/** A permission that finds what it looks at when a connection begins. */
+type Guarded<Params, O, F> =
+  [{ readonly action: string; readonly params: Params; readonly payload: undefined; readonly object: O }] extends [F]
+    ? unknown
+    : { readonly "not permitted": "the permission looks at an object, payload or params which are not there" }
 
 /**
  * Guards every message. A second permission is required as well as the first. A consumer without a permission of its own is

@@ -27,6 +27,7 @@ import * as Layer from "effect/Layer"
 import type { Pipeable } from "effect/Pipeable"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import type * as Action from "./Action.ts"
 import type * as Authentication from "./Authentication.ts"
 import type * as ChannelError from "./ChannelError.ts"
@@ -59,7 +60,8 @@ export interface Handlers<out Name extends string, out Missing, out R> extends P
 }
 
 /**
- * An action at its place: the full pattern of its route, its name, and what its handler gets and gives.
+ * An action at its place: the full pattern of its route, its name, and what its handler gets and gives. `Stream` is `true`
+ * where it gives a stream, of which `Success` is one item.
  *
  * @category models
  * @since 0.1.0
@@ -70,7 +72,8 @@ export interface Endpoint<
   out Request,
   out Subject,
   out Success,
-  out Error
+  out Error,
+  out Stream extends boolean = false
 > {
   readonly route: Path
   readonly name: Name
@@ -78,6 +81,7 @@ export interface Endpoint<
   readonly subject: Subject
   readonly success: Success
   readonly error: Error
+  readonly stream: Stream
 }
 
 /**
@@ -86,7 +90,7 @@ export interface Endpoint<
  * @category models
  * @since 0.1.0
  */
-export interface AnyEndpoint extends Endpoint<string, string, unknown, unknown, unknown, unknown> {}
+export interface AnyEndpoint extends Endpoint<string, string, unknown, unknown, unknown, unknown, boolean> {}
 
 /**
  * What a handler gets to know of a message.
@@ -116,8 +120,8 @@ export interface Request<out Payload = unknown, out Params = unknown, out Fields
  * @since 0.1.0
  */
 export type Endpoints<Members, Path extends string, Params> = Members extends
-  Action.Action<infer N, infer P, infer F, infer S, infer E, infer O, infer _Needs, infer _R>
-  ? Endpoint<Path, N, Request<PayloadOf<P>, Simplify<Params>, F["Type"]>, O, S["Type"], E["Type"]>
+  Action.Action<infer N, infer P, infer F, infer S, infer E, infer O, infer _Needs, infer _R, infer Stream>
+  ? Endpoint<Path, N, Request<PayloadOf<P>, Simplify<Params>, F["Type"]>, O, S["Type"], E["Type"], Stream>
   : Members extends Route.Route<infer Tail, infer Own, infer Inner, infer _Needs, infer _R>
     ? Endpoints<Inner, `${Path}${Tail}`, Params & Own>
   : never
@@ -131,7 +135,7 @@ type Simplify<A> = { readonly [K in keyof A]: A[K] } extends infer B ? B : never
 
 /** The endpoints whose permissions look at something that is not there, in words. */
 type Unpermitted<Members, Path extends string, Params, Needs, Outer, OuterNeeds> = Members extends
-  Action.Action<infer N, infer P, infer _F, infer _S, infer _E, infer O, infer Own, infer _R>
+  Action.Action<infer N, infer P, infer _F, infer _S, infer _E, infer O, infer Own, infer _R, infer _Stream>
   ? [Facts<P, O, Params>, Facts<P, O, Outer>] extends [Needs & Own, OuterNeeds] ? never
   : `The permission of action "${N}" in route "${Path}" looks at an object, payload or params which are not there`
   : Members extends Route.Route<infer Tail, infer Own, infer Inner, infer Needs2, infer _R>
@@ -157,7 +161,8 @@ type Find<Missing, Path, Name> = Extract<Missing, { readonly route: Path; readon
 
 /**
  * The handler of an endpoint: a function, or where the action is about an object, how to load the object and a function
- * that gets it. Both may fail with the action's declared errors, and with `ChannelError.Undeclared`.
+ * that gets it. Both may fail with the action's declared errors, and with `ChannelError.Undeclared`. The function answers with
+ * an effect, or where the action says `stream: true`, with a stream.
  *
  * @category models
  * @since 0.1.0
@@ -166,11 +171,19 @@ export type HandlerOf<E extends AnyEndpoint, R, RObject> = E["subject"] extends 
     readonly object: (
       request: E["request"]
     ) => Effect.Effect<E["subject"]["object"], E["error"] | ChannelError.Undeclared, RObject>
-    readonly run: (
-      request: E["request"] & E["subject"]
-    ) => Effect.Effect<E["success"], E["error"] | ChannelError.Undeclared, R>
+    readonly run: (request: E["request"] & E["subject"]) => OutcomeOf<E, R>
   }
-  : (request: E["request"]) => Effect.Effect<E["success"], E["error"] | ChannelError.Undeclared, R>
+  : (request: E["request"]) => OutcomeOf<E, R>
+
+/**
+ * What the handler of an endpoint answers with.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type OutcomeOf<E extends AnyEndpoint, R> = E["stream"] extends true
+  ? Stream.Stream<E["success"], E["error"] | ChannelError.Undeclared, R>
+  : Effect.Effect<E["success"], E["error"] | ChannelError.Undeclared, R>
 
 /**
  * A consumer with all of its handlers, which a server can serve.
@@ -242,8 +255,8 @@ export const make = <Name extends string, Params, Members, Needs, R>(
  * `pipe` takes about twenty steps: a consumer with more actions has its handlers in several pipes, one after the other.
  *
  * A handler runs in the scope of its connection: what it acquires is released when the connection closes; use
- * `Effect.scoped` for what ends with the message. It is interrupted when the client goes away, and when it takes longer
- * than the action's timeout.
+ * `Effect.scoped` for what ends with the message. It is interrupted when the client goes away or sends `$cancel`, and when it
+ * takes longer than the action's timeout. A stream releases what it acquired itself when it ends, however it ends.
  *
  * **Example** (An action on an object)
  *
@@ -306,7 +319,8 @@ export const handle: {
  */
 export type Complete<Missing> = [Missing] extends [never] ? unknown : { readonly "missing handlers": Names<Missing> }
 
-type Names<Missing> = Missing extends Endpoint<infer Path, infer Name, infer _R, infer _S, infer _A, infer _E>
+type Names<Missing> = Missing extends
+  Endpoint<infer Path, infer Name, infer _R, infer _S, infer _A, infer _E, infer _Stream>
   ? Path extends "" ? `action "${Name}"` : `action "${Name}" of route "${Path}"`
   : never
 
@@ -326,10 +340,14 @@ export const toLayer = <Name extends string, Missing, R>(
 ): Layer.Layer<Live<Name>, DefinitionError, Requirements<R>> =>
   Layer.effect(
     Live(self.consumer.name as Name),
-    Effect.flatMap(Effect.context<Requirements<R>>(), (context) => {
+    Effect.gen(function*() {
+      const context = yield* Effect.context<Requirements<R>>()
       const compiled = compile.make(self.consumer, self.handlers, context as Context.Context<never>)
-      return Array.isArray(compiled)
-        ? Effect.fail(new DefinitionError({ consumer: self.consumer.name, problems: compiled }))
-        : Effect.succeed(compiled as compile.Consumer)
+      if (Array.isArray(compiled)) {
+        return yield* new DefinitionError({ consumer: self.consumer.name, problems: compiled })
+      }
+      const { starts } = compiled as compile.Consumer
+      yield* Effect.forEach(starts, (start) => start, { discard: true })
+      return compiled as compile.Consumer
     })
   )

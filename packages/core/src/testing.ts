@@ -26,6 +26,7 @@ export {
   type Decided,
   layerAuthentication,
   type Options,
+  Refused,
   type Request
 } from "./internal/testing/connect.ts"
 export { decide, expectAllowed, expectDenied, type Services, type Situation } from "./internal/testing/decide.ts"

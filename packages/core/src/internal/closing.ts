@@ -6,7 +6,7 @@ import * as Reply from "../Reply.ts"
 
 /** The close code of a connection that would not be let in any more. */
 export const closeCode = ({ status }: Reply.Failure): number =>
-  status === 401 ? 4401 : status === 403 ? 4403 : status < 500 || status === 503 ? 1013 : 1011
+  status === 401 ? 4401 : status === 403 || status === 404 ? 4403 : status < 500 || status === 503 ? 1013 : 1011
 
 /** What is wrong, in so many bytes as fit in a close frame (RFC 6455, 5.5). */
 export const reasonOf = (failure: Reply.Failure): string => cut(detailOf(failure))

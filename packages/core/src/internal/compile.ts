@@ -8,6 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import type * as Action from "../Action.ts"
 import * as Authentication from "../Authentication.ts"
 import { ChannelLayer } from "../ChannelLayer.ts"
@@ -24,19 +26,57 @@ import * as Envelope from "./envelope.ts"
 import { Observer, type Tally } from "./observe.ts"
 import * as Path from "./path.ts"
 import { unsaid } from "./permit.ts"
+import { itemStatus } from "./streaming.ts"
 import { isToken } from "./token.ts"
 
 /** What the application wrote for an action; its types were checked where it was added. */
-export type Handle = Run | { readonly object: Run; readonly run: Run }
+export type Handle = Start | {
+  readonly object: Run
+  readonly run: Start
+  readonly transaction?: Transaction | undefined
+}
+
+/** What surrounds loading the object, deciding, and running. */
+export type Transaction = (
+  effect: Effect.Effect<unknown, unknown, unknown>
+) => Effect.Effect<unknown, unknown, unknown>
 
 /** A function of the application that a request is given to. */
 export type Run = (request: Request) => Effect.Effect<unknown, unknown, unknown>
+
+/** The same, which answers with a stream where the action says so. */
+export type Start = (
+  request: Request
+) => Effect.Effect<unknown, unknown, unknown> | Stream.Stream<unknown, unknown, unknown>
 
 /** A handler at its place. */
 export interface Handler {
   readonly route: string
   readonly name: string
-  readonly handle: Handle
+  readonly handle: Handle | Late
+}
+
+/** A handler that is made where it is put, out of what it finds there; or the problems with that. */
+export class Late {
+  readonly make: (place: Place) => Handle | ReadonlyArray<string>
+  constructor(make: (place: Place) => Handle | ReadonlyArray<string>) {
+    this.make = make
+  }
+}
+
+/** Where a handler is put. */
+export interface Place {
+  readonly consumer: Consumer_.Any
+  /** What guards the consumer, its own permission or that of the settings. */
+  readonly permission: Permission.Any
+  /** The full pattern of the route. */
+  readonly route: string
+  readonly action: Action.Any
+  readonly settings: Settings.Settings
+  /** The services of the server. */
+  readonly context: Context.Context<never>
+  /** Has something run as long as the server does. */
+  readonly start: (effect: Effect.Effect<void, never, Scope.Scope>) => void
 }
 
 /** A consumer, ready for messages. */
@@ -76,6 +116,8 @@ export interface Consumer {
   readonly layer: ChannelLayer["Service"] | undefined
   /** The services of the server. */
   readonly context: Context.Context<never>
+  /** What runs as long as it is served. */
+  readonly starts: ReadonlyArray<Effect.Effect<void, never, Scope.Scope>>
 }
 
 /** What finds out one of the identities of a connection. */
@@ -121,7 +163,10 @@ export interface Endpoint {
   readonly encodeSuccess: Encode | undefined
   readonly errors: ReadonlyArray<DeclaredError>
   readonly load: Run | undefined
-  readonly run: Run
+  readonly transaction: Transaction | undefined
+  readonly run: Start
+  /** Whether it is answered with a stream. */
+  readonly isStream: boolean
   /** Milliseconds, `Infinity` for none. */
   readonly timeout: number
   /** How many run at once, when the action does not stand in the line of its connection. */
@@ -165,7 +210,7 @@ export const make = (
   const authenticators = Authentication.authenticators(services)
   const observer = new Observer(consumer.name, services)
   const layer = Context.getOrUndefined(context as Context.Context<ChannelLayer>, ChannelLayer)
-  const compiler = new Compiler(consumer, permission, handlers, observer)
+  const compiler = new Compiler(consumer, permission, handlers, observer, settings, services)
   compiler.settings(settings)
   compiler.consumer()
   compiler.channels(layer)
@@ -200,27 +245,35 @@ export const make = (
     groups: channels.groupsOf(consumer),
     events: channels.eventsOf(consumer, observer),
     layer,
-    context: services
+    context: services,
+    starts: compiler.starts
   }
 }
 
 class Compiler {
   readonly problems: Array<string> = []
   readonly routes: Array<Route> = []
+  readonly starts: Array<Effect.Effect<void, never, Scope.Scope>> = []
   readonly #consumer: Consumer_.Any
   readonly #guard: Permission.Any
   readonly #observer: Observer
-  readonly #handlers = new Map<string, Handle>()
+  readonly #settings: Settings.Settings
+  readonly #context: Context.Context<never>
+  readonly #handlers = new Map<string, Handle | Late>()
 
   constructor(
     consumer: Consumer_.Any,
     permission: Permission.Any,
     handlers: ReadonlyArray<Handler>,
-    observer: Observer
+    observer: Observer,
+    settings: Settings.Settings,
+    context: Context.Context<never>
   ) {
     this.#consumer = consumer
     this.#guard = permission
     this.#observer = observer
+    this.#settings = settings
+    this.#context = context
     for (const { handle, name, route } of handlers) {
       const key = keyOf(route, name)
       if (this.#handlers.has(key)) this.problems.push(`${where(route, name)} is handled twice: remove one handler`)
@@ -249,6 +302,9 @@ class Compiler {
     if (!consumer.path.startsWith("/")) this.problems.push(`its path "${consumer.path}" must start with "/"`)
     this.#limits("the consumer", consumer)
     this.#permission("permitConnect", consumer.connectPermission, ["connection"])
+    for (const { permission } of consumer.connectObjects) {
+      this.#permission("permitConnectObject", permission, ["connection", "action", "object"])
+    }
     this.#permission("the consumer's permission", this.#guard, ["connection", "action", "object"])
     for (const name of consumer.subprotocols.filter((name) => !isToken(name))) {
       this.problems.push(`its subprotocol ${JSON.stringify(name)} is no token: use letters, digits, ".", "-" and "_"`)
@@ -372,12 +428,14 @@ class Compiler {
       this.problems.push(`the field "${name}" of ${place} is one of the protocol's own keys: give it another name`)
     }
     const key = keyOf(route, action.name)
-    const handle = this.#handlers.get(key)
+    const found = this.#handlers.get(key)
     this.#handlers.delete(key)
-    if (handle === undefined) {
+    if (found === undefined) {
       this.problems.push(`${place} has no handler: add it with Handlers.handle`)
       return undefined
     }
+    const handle = found instanceof Late ? this.#late(found, route, action) : found
+    if (handle === undefined) return undefined
     if ((typeof handle === "function") !== (action.object === undefined)) {
       this.problems.push(
         action.object === undefined
@@ -385,6 +443,7 @@ class Compiler {
           : `${place} is about an object: its handler is { object, run }`
       )
     }
+    if (action.stream) this.#stream(place, action, handle)
     return {
       name: action.name,
       json: JSON.stringify(action.name),
@@ -396,13 +455,44 @@ class Compiler {
       encodeSuccess: isVoid(action.success) ? undefined : encoder(action.success),
       errors: action.errors.flatMap((error) => declared(error)),
       load: typeof handle === "function" ? undefined : handle.object,
+      transaction: typeof handle === "function" ? undefined : handle.transaction,
       run: typeof handle === "function" ? handle : handle.run,
+      isStream: action.stream,
       timeout: millis(action.timeout ?? this.#consumer.timeout),
       concurrency: action.concurrency === undefined ? undefined : limitOf(action.concurrency),
       tally: this.#observer.tally(action.name),
       reply: action.mode._tag === "Reply" || (action.mode._tag === "Broadcast" && action.mode.reply),
       broadcast: this.#broadcast(place, action.mode)
     }
+  }
+
+  #stream(place: string, action: Action.Any, handle: Handle): void {
+    if (action.mode._tag !== "Reply") {
+      this.problems.push(
+        `${place} is answered with a stream: it cannot be ${action.mode._tag === "Silent" ? "silent" : "broadcast"}`
+      )
+    }
+    if (action.status === itemStatus) {
+      this.problems.push(`the status of ${place} is ${itemStatus}, as that of each of its items: the end needs another`)
+    }
+    if (typeof handle !== "function" && handle.transaction !== undefined) {
+      this.problems.push(`${place} is answered with a stream, which lasts too long for a transaction`)
+    }
+  }
+
+  #late({ make }: Late, route: string, action: Action.Any): Handle | undefined {
+    const made = make({
+      consumer: this.#consumer,
+      permission: this.#guard,
+      route,
+      action,
+      settings: this.#settings,
+      context: this.#context,
+      start: (effect) => this.starts.push(effect)
+    })
+    if (!Array.isArray(made)) return made as Handle
+    this.problems.push(...made.map((problem) => `${where(route, action.name)}: ${problem}`))
+    return undefined
   }
 
   #path(what: string, self: Consumer_.Any | Route_.Any): void {

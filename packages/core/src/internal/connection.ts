@@ -17,6 +17,7 @@ import * as Membership from "../Membership.ts"
 import * as Reply from "../Reply.ts"
 import type { Closed, Transport } from "../Transport.ts"
 import { Delivery } from "./audience.ts"
+import * as Cancelling from "./cancelling.ts"
 import * as channels from "./channels.ts"
 import { closeCode, lost, reasonOf } from "./closing.ts"
 import type * as compile from "./compile.ts"
@@ -30,6 +31,7 @@ import type { Recorder } from "./observe.ts"
 import type { Registry } from "./registry.ts"
 import * as Renewal from "./renewal.ts"
 import type { Standing } from "./standing.ts"
+import { Outlet } from "./streaming.ts"
 
 /** What one connection may ask of the server; see `Pipeline.Limits`. */
 export interface Limits {
@@ -49,12 +51,10 @@ interface Lane {
 /** A message that waits for something. */
 interface Running {
   readonly exchange: Exchange
-  readonly lane: Lane
+  lane: Lane
   fiber: Fiber.Fiber<unknown, unknown>
   /** When it is interrupted, in milliseconds of the clock. */
-  readonly deadline: number
-  /** Whether it has been answered, and is to end. */
-  isAnswered: boolean
+  deadline: number
   /** What it waited for, while the connection is decided anew. */
   exit: Exit.Exit<unknown, unknown> | undefined
 }
@@ -77,15 +77,19 @@ export class Connection {
   readonly #registry: Registry | undefined
   readonly #limits: Limits
   readonly #main: Lane
+  /** The streams that have left it. */
+  readonly #aside: Lane = { limit: Infinity, running: 0, waiting: undefined }
   readonly #memberships: Memberships | undefined
   /** The events for it; made when there is one. */
   #mailbox: Mailbox | undefined
+  /** Where streams go out; made when there is one. */
+  #outlet: Outlet | undefined
   /** How many replies the events wait for. */
   #holds = 0
   #transport: Transport | undefined
   #lanes: Map<compile.Endpoint, Lane> | undefined
   #running: Set<Running> | undefined
-  /** What is being started, and is not among the running yet. */
+  /** What is just going on: it may not be among the running yet. */
   #driven: Exchange | undefined
   /** Not there unless something happens to its authority. */
   #changes: Array<Change> | undefined
@@ -148,7 +152,7 @@ export class Connection {
     this.#isClosed = true
     this.#idle()
     const running = Array.from(this.#running ?? [])
-    for (const { exchange, isAnswered } of running) if (!isAnswered) this.#record(exchange)
+    for (const { exchange } of running) if (!exchange.isAnswered) this.#record(exchange)
     const fibers: Array<Fiber.Fiber<unknown, unknown>> = running.map(({ fiber }) => fiber)
     if (this.#watch !== undefined) fibers.push(this.#watch)
     if (this.#changing !== undefined) fibers.push(this.#changing)
@@ -175,10 +179,16 @@ export class Connection {
     })
   }
 
-  /** Takes no more messages, and completes when those in flight have been answered, or the connection has ended. */
+  /**
+   * Takes no more messages, and completes when those in flight have been answered, or the connection has ended. Streams, which may
+   * never end by themselves, are ended.
+   */
   get stop(): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
       this.#isStopping = true
+      for (const { exchange, fiber } of Array.from(this.#running ?? [])) {
+        if (exchange.isStreaming && !exchange.isAnswered) this.#giveUp(exchange, stopping, fiber)
+      }
       if (this.#inFlight === 0 || this.#isClosed) return resume(Effect.void)
       ;(this.#onIdle ??= []).push(() => resume(Effect.void))
     })
@@ -232,26 +242,58 @@ export class Connection {
         })
       ))
     }
-    if (this.#isStopping || this.#inFlight >= this.#limits.maxInFlight) return this.#turnAway(frame)
+    const own = Cancelling.isLikely(frame) ? new Exchange(this, frame) : undefined
+    // Whoever has asked for too much may still say so.
+    if (own !== undefined && Cancelling.isCancel(own.envelope)) return this.#cancel(own.envelope)
+    if (this.#isStopping || this.#inFlight >= this.#limits.maxInFlight) return this.#turnAway(own?.envelope ?? frame)
     this.#inFlight++
-    if (this.consumer.renewables.length > 0 && typeof frame === "string" && frame.includes(Renewal.action)) {
-      // Renewals do not stand in line: what comes after them is decided by them, whatever still runs.
-      const exchange = new Exchange(this, frame)
-      if (Renewal.isRenewal(exchange.envelope)) this.#renew(exchange)
-      else this.#enter(this.#laneOf(exchange.endpoint), exchange)
-    } else if (this.consumer.hasLanes) {
-      const exchange = new Exchange(this, frame)
-      this.#enter(this.#laneOf(exchange.endpoint), exchange)
-    } else {
-      this.#enter(this.#main, frame)
-    }
+    const exchange = own ?? (this.consumer.hasLanes ? new Exchange(this, frame) : undefined)
+    if (exchange === undefined) this.#enter(this.#main, frame)
+    // Renewals do not stand in line: what comes after them is decided by them, whatever still runs.
+    else if (this.consumer.renewables.length > 0 && Renewal.isRenewal(exchange.envelope)) this.#renew(exchange)
+    else this.#enter(this.#laneOf(exchange.endpoint), exchange)
   }
 
-  #turnAway(frame: string | Uint8Array): void {
-    const message = this.#isStopping
-      ? "The server is stopping: connect again, and repeat the request"
-      : `At most ${this.#limits.maxInFlight} requests of a connection are in flight: repeat this one later`
-    this.#send(this.#refused(Envelope.read(frame), new ChannelError.Unavailable({ message })))
+  #turnAway(message: string | Uint8Array | Envelope.Echo): void {
+    const echo = typeof message === "string" || message instanceof Uint8Array ? Envelope.read(message) : message
+    const most = `At most ${this.#limits.maxInFlight} requests of a connection are in flight: repeat this one later`
+    this.#send(this.refuse(
+      echo,
+      this.#isStopping ? stopping : Reply.refused(new ChannelError.Unavailable({ message: most }))
+    ))
+  }
+
+  /** Ends what the client does not wait for any more: what waits in line, what runs, and what is just being started. */
+  #cancel(envelope: Envelope.Envelope): void {
+    const id = Cancelling.read(envelope)
+    if (typeof id === "object") return this.#send(this.#refused(envelope, id))
+    // What ends may be the last that a server waits for which stops: this is to be answered as well.
+    this.#inFlight++
+    const cancelled = Reply.refused(new ChannelError.Cancelled())
+    const isMeant = (exchange: Exchange | undefined): exchange is Exchange =>
+      exchange !== undefined && !exchange.isAnswered && exchange.envelope.requestId === id
+    const waiting = [this.#main, ...this.#lanes?.values() ?? []].flatMap((lane) => this.#takeOut(lane, isMeant))
+    const running = Array.from(this.#running ?? []).filter(({ exchange }) => isMeant(exchange))
+    for (const { exchange, fiber } of running) if (isMeant(exchange)) this.#giveUp(exchange, cancelled, fiber)
+    const isStarting = isMeant(this.#driven)
+    if (isStarting) this.#giveUp(this.#driven!, cancelled)
+    for (const exchange of waiting) {
+      this.#giveUp(exchange, cancelled)
+      this.#answered(exchange)
+    }
+    const isFound = isStarting || running.length + waiting.length > 0
+    this.#send(isFound ? Cancelling.reply(envelope) : this.#refused(envelope, Cancelling.notFound(id)))
+    this.#done()
+  }
+
+  /** Takes what is meant out of a line. */
+  #takeOut(lane: Lane, isMeant: (exchange: Exchange) => boolean): ReadonlyArray<Exchange> {
+    if (lane.waiting === undefined) return []
+    // None of them is read twice, however often something is looked for.
+    const waiting = lane.waiting.map((one) => one instanceof Exchange ? one : new Exchange(this, one))
+    const stays = waiting.filter((exchange) => !isMeant(exchange))
+    lane.waiting = stays.length === 0 ? undefined : stays
+    return waiting.filter(isMeant)
   }
 
   #refused(echo: Envelope.Echo, error: ChannelError.ChannelError): string {
@@ -278,48 +320,66 @@ export class Connection {
 
   #start(lane: Lane, message: string | Uint8Array | Exchange): void {
     const exchange = message instanceof Exchange ? message : new Exchange(this, message)
-    // One whose name is escaped in its JSON was not seen before: it has stood in line.
-    if (this.consumer.renewables.length > 0 && Renewal.isRenewal(exchange.envelope)) return this.#renew(exchange)
     lane.running++
     this.#drive(lane, exchange, this.#advance(exchange), undefined)
   }
 
   /** What breaks in here is our own mistake. It costs a request its answer, not the connection its life. */
   #advance(exchange: Exchange, exit?: Exit.Exit<unknown, unknown>): string | undefined {
+    const outer = this.#driven
+    this.#driven = exchange
     try {
       return exit === undefined ? exchange.advance() : exchange.resume(exit)
     } catch (defect) {
       return this.refuse(exchange.envelope, Reply.defect(Cause.die(defect)))
+    } finally {
+      this.#driven = outer
     }
   }
 
   /** Runs what an exchange waits for until it has its reply, or has to wait in earnest. */
   #drive(lane: Lane, exchange: Exchange, reply: string | undefined, running: Running | undefined): void {
-    while (reply === undefined) {
+    // It may be answered from outside while it goes on, by what it does itself.
+    while (reply === undefined && !exchange.isAnswered) {
+      if (exchange.isStreaming) lane = this.#stepAside(lane, running)
+      const outer = this.#driven
       this.#driven = exchange
       const fiber = this.#fork(exchange.waitsFor!, exchange.recorder)
-      this.#driven = undefined
+      this.#driven = outer
       const exit = fiber.pollUnsafe()
       // What was there at once does not go on either where it has had its own connection decided anew, or ended.
-      if (exit === undefined || !this.#isSettled(exchange, running)) return this.#wait(lane, exchange, fiber, running)
+      if (exit === undefined || !this.#isSettled(exchange)) return this.#wait(lane, exchange, fiber, running)
       reply = this.#advance(exchange, exit)
     }
     if (running !== undefined) this.#running?.delete(running)
     lane.running--
-    this.#answer(exchange, reply)
+    if (reply === undefined || exchange.isAnswered) this.#answered(exchange)
+    else this.#answer(exchange, reply)
+  }
+
+  /** A stream is not waited for: it leaves the line of its connection, and has no deadline. One with a line of its own stays there. */
+  #stepAside(lane: Lane, running: Running | undefined): Lane {
+    const next = lane === this.#main ? this.#aside : lane
+    lane.running--
+    next.running++
+    if (running !== undefined) {
+      running.lane = next
+      running.deadline = Infinity
+    }
+    return next
   }
 
   /** Whether nothing has happened to the connection while an exchange was driven. */
-  #isSettled(exchange: Exchange, running: Running | undefined): boolean {
-    return this.#changes === undefined && this.#closing === undefined && running?.isAnswered !== true &&
+  #isSettled(exchange: Exchange): boolean {
+    return this.#changes === undefined && this.#closing === undefined && !exchange.isAnswered &&
       !(exchange.isRunning && exchange.isOutdated)
   }
 
   #wait(lane: Lane, exchange: Exchange, fiber: Fiber.Fiber<unknown, unknown>, running: Running | undefined): void {
     if (running === undefined) {
-      const timeout = exchange.endpoint?.timeout ?? this.consumer.timeout
+      const timeout = exchange.isStreaming ? Infinity : exchange.endpoint?.timeout ?? this.consumer.timeout
       const deadline = timeout === Infinity ? Infinity : this.#now() + timeout
-      running = { exchange, lane, fiber, deadline, isAnswered: false, exit: undefined }
+      running = { exchange, lane, fiber, deadline, exit: undefined }
       ;(this.#running ??= new Set()).add(running)
       if (deadline < this.#wakesAt) this.#wakeAt(deadline)
     } else {
@@ -327,7 +387,8 @@ export class Connection {
     }
     const waiting = running
     // It has had its own connection decided anew, before it was seen to run.
-    if (running.isAnswered || this.#closing !== undefined) this.#drop(running)
+    if (exchange.isAnswered || this.#closing !== undefined) this.#drop(running)
+    else if (exchange.isStreaming && this.#isStopping) this.#giveUp(exchange, stopping, fiber)
     else if (exchange.isOutdated && exchange.isRunning) {
       this.#change({ kind: "review", effect: this.#inTime(Effect.suspend(() => this.#review)) })
     }
@@ -336,7 +397,7 @@ export class Connection {
 
   #resume(running: Running, exit: Exit.Exit<unknown, unknown>): void {
     const { exchange, lane } = running
-    if (this.#isClosed || running.isAnswered) {
+    if (this.#isClosed || exchange.isAnswered) {
       this.#running?.delete(running)
       lane.running--
       this.#answered(exchange)
@@ -362,6 +423,10 @@ export class Connection {
       this.#holds--
       this.#mailbox?.pump()
     }
+    this.#done()
+  }
+
+  #done(): void {
     this.#inFlight--
     if (this.#inFlight === 0) this.#idle()
   }
@@ -485,7 +550,15 @@ export class Connection {
   }
 
   get isHeld(): boolean {
-    return this.#changes !== undefined || this.#holds > 0
+    return this.isChanging || this.#holds > 0
+  }
+
+  get isChanging(): boolean {
+    return this.#changes !== undefined
+  }
+
+  get outlet(): Outlet {
+    return this.#outlet ??= new Outlet(this)
   }
 
   get isOver(): boolean {
@@ -533,31 +606,30 @@ export class Connection {
     this.#wakesAt = Infinity
     for (const running of this.#running ?? []) {
       if (running.deadline > now) next = Math.min(next, running.deadline)
-      else if (!running.isAnswered) this.#timeOut(running)
+      else if (!running.exchange.isAnswered) this.#timeOut(running)
     }
     if (next < Infinity) this.#wakeAt(next)
   }
 
-  #timeOut(running: Running): void {
-    const timeout = running.exchange.endpoint?.timeout ?? this.consumer.timeout
+  #timeOut({ exchange, fiber }: Running): void {
+    const timeout = exchange.endpoint?.timeout ?? this.consumer.timeout
     const message = `The action took longer than ${timeout} ms and was ended`
-    this.#giveUp(running, Reply.refused(new ChannelError.ActionTimeout({ message })))
+    this.#giveUp(exchange, Reply.refused(new ChannelError.ActionTimeout({ message })), fiber)
   }
 
   /** Answers what has not come to an end, and ends it. */
-  #giveUp(running: Running, failure: Reply.Failure): void {
-    const { exchange } = running
-    running.isAnswered = true
+  #giveUp(exchange: Exchange, failure: Reply.Failure, fiber?: Fiber.Fiber<unknown, unknown>): void {
+    exchange.isAnswered = true
     this.#record(exchange)
     this.#send(this.refuse(exchange.envelope, failure))
-    this.#drop(running)
+    fiber?.interruptUnsafe()
   }
 
   /** Ends what nobody waits for any more. */
-  #drop(running: Running): void {
-    if (!running.isAnswered) this.#record(running.exchange)
-    running.isAnswered = true
-    running.fiber.interruptUnsafe()
+  #drop({ exchange, fiber }: Running): void {
+    if (!exchange.isAnswered) this.#record(exchange)
+    exchange.isAnswered = true
+    fiber.interruptUnsafe()
   }
 
   /** Writes down what was decided over a message. */
@@ -635,20 +707,24 @@ export class Connection {
   /** Ends what runs and would not be let in any more. */
   get #review(): Effect.Effect<void> {
     const { context } = this.standing
-    const running = Array.from(this.#running ?? []).filter(({ exchange, isAnswered }) =>
-      exchange.isRunning && exchange.isOutdated && !isAnswered
+    const running = Array.from(this.#running ?? []).filter(({ exchange }) =>
+      exchange.isRunning && exchange.isOutdated && !exchange.isAnswered
     )
     return Effect.forEach(
       running,
       (one) =>
         // By who is behind the connection now: this fiber may have begun when it was somebody else.
         Effect.flatMap(Effect.provideContext(one.exchange.review() as Effect.Effect<Verdict>, context), (decision) => {
-          if (decision._tag === "Allow" || one.isAnswered) return Effect.void
+          if (decision._tag === "Allow" || one.exchange.isAnswered) return Effect.void
           one.exchange.revoked(decision)
           const refused = decision._tag === "Deny"
             ? Effect.succeed(Reply.refused(deniedBy(decision.denial)))
             : this.#failure(decision.cause)
-          return Effect.map(refused, (failure) => this.#giveUp(one, failure.status < 500 ? lost(failure) : failure))
+          return Effect.map(refused, (failure) => {
+            // It may have been ended in another way while that was put into words.
+            if (one.exchange.isAnswered) return
+            this.#giveUp(one.exchange, failure.status < 500 ? lost(failure) : failure, one.fiber)
+          })
         }),
       { concurrency: "unbounded", discard: true }
     )
@@ -728,12 +804,23 @@ export class Connection {
     this.#outdatedSince = undefined
     for (const running of Array.from(this.#running ?? [])) {
       const { exit } = running
+      this.#tell(running)
       if (exit === undefined) continue
       running.exit = undefined
       this.#resume(running, exit)
     }
+    this.#outlet?.pump()
     this.#mailbox?.pump()
     this.#pumpAll()
+  }
+
+  /** Tells a handler that it is still permitted. One that cannot be told does not go on. */
+  #tell({ exchange, fiber }: Running): void {
+    try {
+      exchange.decided()
+    } catch (defect) {
+      this.#giveUp(exchange, Reply.defect(Cause.die(defect)), fiber)
+    }
   }
 
   /** Ends what runs, with a reply that says why, and closes the connection. What has waited is not started any more. */
@@ -742,12 +829,16 @@ export class Connection {
     const reason = reasonOf(failure)
     const reply = failure.status === 403 ? lost(failure) : failure
     this.#closing = { code, reason }
-    const running = Array.from(this.#running ?? []).filter(({ isAnswered }) => !isAnswered)
-    const isStarting = this.#driven !== undefined && !running.some(({ exchange }) => exchange === this.#driven)
-    if (isStarting) this.#send(this.refuse(this.#driven!.envelope, reply))
-    for (const one of running) this.#giveUp(one, reply)
+    for (const { exchange, fiber } of Array.from(this.#running ?? [])) {
+      if (!exchange.isAnswered) this.#giveUp(exchange, reply, fiber)
+    }
+    if (this.#driven?.isAnswered === false) this.#giveUp(this.#driven, reply)
     this.close(code, reason)
   }
 }
+
+const stopping = Reply.refused(
+  new ChannelError.Unavailable({ message: "The server is stopping: connect again, and repeat the request" })
+)
 
 type Verdict = Exclude<Decision.Decision, { readonly _tag: "Pending" }>

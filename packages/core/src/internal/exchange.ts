@@ -10,6 +10,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as SchemaIssue from "effect/SchemaIssue"
+import * as Stream from "effect/Stream"
 import * as ChannelError from "../ChannelError.ts"
 import type * as ChannelLayer from "../ChannelLayer.ts"
 import * as Decision from "../Decision.ts"
@@ -24,6 +25,7 @@ import * as Envelope from "./envelope.ts"
 import { deniedBy, failureOf } from "./failure.ts"
 import type { Recorder } from "./observe.ts"
 import type { Standing } from "./standing.ts"
+import { Inside, inside, type Outlet, Streaming } from "./streaming.ts"
 
 /** What an exchange needs of its connection. */
 export interface Context {
@@ -43,6 +45,8 @@ export interface Context {
   ) => Effect.Effect<void, ChannelError.Unavailable>
   /** Has the events for the connection wait, until the reply is sent. */
   readonly hold: () => void
+  /** Where the items of streams go out. */
+  readonly outlet: Outlet
 }
 
 const Stage = {
@@ -65,7 +69,11 @@ const Stage = {
   /** The event is encoded that goes to a group. */
   Event: 14,
   /** It is sent, where the reply waits for it. */
-  Broadcast: 15
+  Broadcast: 15,
+  /** The object is loaded, its permission decided, and the handler run, in one. */
+  Transaction: 16,
+  /** The items of a stream are sent. */
+  Stream: 17
 } as const
 
 type Stage = (typeof Stage)[keyof typeof Stage]
@@ -86,6 +94,8 @@ export class Exchange {
   broadcast: Effect.Effect<void, ChannelError.Unavailable> | undefined = undefined
   /** Whether events for the connection wait for its reply. */
   isHolding = false
+  /** Whether it has been answered from outside, and is to end: nothing of it is sent any more. */
+  isAnswered = false
   /** Records what is decided, where somebody looks. */
   recorder: Recorder | undefined = undefined
   readonly #context: Context
@@ -96,6 +106,10 @@ export class Exchange {
   readonly #broken: Cause.Cause<never> | undefined
   #stage: Stage = Stage.Envelope
   #isRunning = false
+  #streaming: Streaming | undefined = undefined
+  #inside: Inside | undefined = undefined
+  /** By which state of its connection the handler was called, or was told last that it is still permitted. */
+  #told = 0
   /** What it is decided by counts as long as this is the epoch of its connection. */
   #epoch = 0
   /** The permissions of the stage, and which of them is next. */
@@ -116,7 +130,7 @@ export class Exchange {
   constructor(context: Context, frame: string | Uint8Array) {
     this.#context = context
     this.envelope = Envelope.read(frame)
-    this.#request = new MessageRequest(this.envelope, context.params)
+    this.#request = new MessageRequest(this.envelope, context.params, context, this)
     const match = "body" in this.envelope ? context.consumer.routes.find(this.#request.route) : undefined
     if (match === undefined) return
     try {
@@ -156,9 +170,41 @@ export class Exchange {
     return this.#epoch !== this.#context.standing.epoch
   }
 
+  /** By which state of its connection it was let in. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
   /** Whether the handler has been called. */
   get isRunning(): boolean {
     return this.#isRunning
+  }
+
+  /** Whether its stream has begun. */
+  get isStreaming(): boolean {
+    return this.#streaming !== undefined
+  }
+
+  /** What handlers of our own see of it. */
+  look(): Inside {
+    return this.#inside ??= new Inside(
+      this.#context.standing,
+      this.#context.consumer,
+      this.#route!,
+      this.endpoint!
+    )
+  }
+
+  /** The same, where somebody has looked. */
+  get inside(): Inside | undefined {
+    return this.#inside
+  }
+
+  /** The connection has been decided anew: tells the handler, where it is still permitted and wants to know. */
+  decided(): void {
+    if (this.#inside === undefined || this.isAnswered || this.isOutdated || this.#told === this.#epoch) return
+    this.#told = this.#epoch
+    this.#inside.tell()
   }
 
   /** Decides anew all that let the handler run: `Allow`, or the first decision that is not. */
@@ -233,15 +279,21 @@ export class Exchange {
         return attempt((this.#refused === Stage.Payload ? decodePayload : decodeFields)!, this.#value, allErrors)
       }
       case Stage.Object: {
-        const { load } = this.endpoint!
-        return load === undefined ? this.#to(Stage.Handler) : attempt(load, this.#request)
+        const { load, transaction } = this.endpoint!
+        if (load === undefined) return this.#to(Stage.Handler)
+        return transaction === undefined ? attempt(load, this.#request) : this.#to(Stage.Transaction)
       }
+      case Stage.Transaction:
+        return this.#transact(this.endpoint!.transaction!, this.endpoint!.load!)
       case Stage.Handler:
         // Nothing is left that could still decide them.
         if (this.#residuals !== undefined) return this.#deny(Decision.undecided)
         if (this.#decidedIn !== undefined) this.#count("Allow", "", this.#decidedIn)
         this.#isRunning = true
-        return attempt(this.endpoint!.run, this.#request)
+        this.#told = this.#epoch
+        return this.endpoint!.isStream ? this.#stream() : attempt(this.endpoint!.run as compile.Run, this.#request)
+      case Stage.Stream:
+        return this.#streaming!.run
       case Stage.Success: {
         const { encodeSuccess } = this.endpoint!
         return encodeSuccess === undefined ? this.#succeed(null) : attempt(encodeSuccess, this.#value)
@@ -255,9 +307,57 @@ export class Exchange {
     }
   }
 
+  /**
+   * Loads the object, decides what is left of the permissions, and runs the handler, inside of what surrounds them. Who is denied
+   * leaves it with a failure, so that nothing of it is kept; so does whoever was let in by what no longer counts.
+   */
+  #transact(surround: compile.Transaction, load: compile.Run): Work {
+    const permitted = Effect.fnUntraced({ self: this }, function*(object: unknown) {
+      this.#request.object = object
+      this.#request.phase = "object"
+      for (const guard of this.#residuals ?? none) {
+        const decided = this.#context.standing.decideRest(guard, this.#request as Permission.Facts, this.recorder)
+        const decision = Decision.conclude(Effect.isEffect(decided) ? yield* decided : decided)
+        if (decision._tag !== "Allow") return yield* Effect.fail(new TurnedAway(decision))
+      }
+      if (this.isOutdated) return yield* Effect.fail(new TurnedAway(Decision.undecided))
+      if (this.#residuals !== undefined) this.#decidedIn = "object"
+      if (this.#decidedIn !== undefined) this.#count("Allow", "", this.#decidedIn)
+      this.#isRunning = true
+      this.#told = this.#epoch
+      return yield* attempt(this.endpoint!.run as compile.Run, this.#request)
+    })
+    try {
+      return surround(Effect.flatMap(Effect.suspend(() => attempt(load, this.#request)), permitted))
+    } catch (defect) {
+      return Exit.die(defect)
+    }
+  }
+
+  /** Calls the handler, and goes on with its stream. */
+  #stream(): Work | undefined {
+    try {
+      const stream: unknown = this.endpoint!.run(this.#request)
+      if (!Stream.isStream(stream)) {
+        return Exit.die(new TypeError(`The handler of "${this.endpoint!.name}" must answer with a stream`))
+      }
+      this.#streaming = new Streaming(stream, this, this.#context.outlet)
+      return this.#to(Stage.Stream)
+    } catch (defect) {
+      return Exit.die(defect)
+    }
+  }
+
   /** Goes on with what the stage waited for. */
   #leave(exit: Exit.Exit<unknown, unknown>): void {
     if (exit._tag === "Failure") {
+      if (this.#stage === Stage.Transaction && !this.#isRunning) {
+        const turned = exit.cause.reasons.find((reason) => reason._tag === "Fail" && reason.error instanceof TurnedAway)
+        if (turned !== undefined) {
+          this.#judge(((turned as Cause.Fail<unknown>).error as TurnedAway).decision)
+          return
+        }
+      }
       if (this.#stage === Stage.Payload || this.#stage === Stage.Fields) {
         // To look for all the problems takes longer than to look for one: it is done where there is one.
         this.#refused = this.#stage
@@ -292,8 +392,12 @@ export class Exchange {
         this.#residuals = undefined
         break
       case Stage.Handler:
+      case Stage.Transaction:
         this.#value = exit.value
         this.#to(Stage.Success)
+        break
+      case Stage.Stream:
+        this.#succeed(null)
         break
       case Stage.Success:
         this.#succeed(exit.value)
@@ -427,7 +531,8 @@ export class Exchange {
 
   #fail(cause: Cause.Cause<unknown>): undefined {
     // The declared errors are those of the handler, and of what loads the object.
-    const isHandler = this.#stage === Stage.Handler || this.#stage === Stage.Object
+    const isHandler = this.#stage === Stage.Handler || this.#stage === Stage.Object ||
+      this.#stage === Stage.Transaction || this.#stage === Stage.Stream
     const failure = failureOf(cause, isHandler ? this.endpoint?.errors : undefined)
     if (Effect.isEffect(failure)) {
       this.#value = failure
@@ -435,6 +540,14 @@ export class Exchange {
     }
     this.#reply = this.#context.refuse(this.envelope, failure)
     return undefined
+  }
+}
+
+/** Somebody may not do what they have begun: a failure, so that a transaction ends without effect. */
+class TurnedAway {
+  readonly decision: Decision.Deny | Decision.Failed
+  constructor(decision: Decision.Deny | Decision.Failed) {
+    this.decision = decision
   }
 }
 
@@ -464,14 +577,31 @@ class MessageRequest implements Request {
   fields: unknown = undefined
   object: unknown = undefined
   readonly query: Query.Query
+  readonly #context: Context
+  readonly #exchange: Exchange
 
-  constructor(echo: Envelope.Echo, params: Readonly<Record<string, unknown>>) {
+  constructor(
+    echo: Envelope.Echo,
+    params: Readonly<Record<string, unknown>>,
+    context: Context,
+    exchange: Exchange
+  ) {
+    this.#context = context
+    this.#exchange = exchange
     const search = echo.route.indexOf("?")
     this.action = echo.action ?? ""
     this.route = search < 0 ? echo.route : echo.route.slice(0, search)
     this.requestId = echo.requestId
     this.params = params
     this.query = search < 0 ? Query.empty : Query.parse(echo.route.slice(search))
+  }
+
+  get [inside](): Inside {
+    return this.#exchange.look()
+  }
+
+  static contextOf(request: Request): Context {
+    return (request as MessageRequest).#context
   }
 
   /** As it was before anything was decided. It stays the same object: what is counted by message is counted once. */
@@ -483,6 +613,9 @@ class MessageRequest implements Request {
     this.object = undefined
   }
 }
+
+/** What the connection is decided by that a request came from: for handlers of our own. */
+export const contextOf = MessageRequest.contextOf
 
 /** The values of parameters, besides those of an outer path; `undefined` when a schema refuses one. Throws when it dies. */
 export const decodeParams = (

@@ -15,9 +15,11 @@ import type * as Authentication from "../Authentication.ts"
 import type { Target } from "../Authority.ts"
 import * as ChannelError from "../ChannelError.ts"
 import { ConnectionScope } from "../ConnectionScope.ts"
+import type { ConnectObject } from "../Consumer.ts"
 import * as Decision from "../Decision.ts"
 import { Memberships } from "../Membership.ts"
 import * as Permission from "../Permission.ts"
+import * as Query from "../Query.ts"
 import type * as compile from "./compile.ts"
 import * as decide from "./decide.ts"
 import { andThen, type Eager } from "./eager.ts"
@@ -255,11 +257,47 @@ export class Standing {
 
   /** Decides the permission to connect. Fails with why it is refused. */
   connect(recorder: Recorder | undefined, isHandshake = false): Effect.Effect<void, unknown> {
-    const { connectPermission, handshakes } = this.consumer
-    if (connectPermission === Permission.allow) return Effect.void
-    const { tree } = connectPermission
+    const { connectPermission, consumer } = this.consumer
+    const permitted = connectPermission === Permission.allow
+      ? Effect.void
+      : this.#permitted(connectPermission.tree, connectionFacts, recorder, isHandshake)
+    return consumer.connectObjects.length === 0 ? permitted : Effect.andThen(
+      permitted,
+      Effect.forEach(consumer.connectObjects, (object) => this.#connectObject(object, recorder, isHandshake), {
+        discard: true
+      })
+    )
+  }
+
+  #connectObject(
+    { load, permission }: ConnectObject,
+    recorder: Recorder | undefined,
+    isHandshake: boolean
+  ): Effect.Effect<void, unknown> {
+    const loaded = Effect.suspend(() => load(this.scope as never) as Effect.Effect<unknown, unknown>)
+    return Effect.flatMap(Effect.provideContext(loaded, this.context), (object) => {
+      const facts: Permission.Facts = {
+        phase: "object",
+        action: "$connect",
+        route: "",
+        query: Query.empty,
+        params: this.scope.params as Readonly<Record<string, unknown>>,
+        payload: undefined,
+        object
+      }
+      return this.#permitted(permission.tree, facts, recorder, isHandshake)
+    })
+  }
+
+  #permitted(
+    tree: Permission.Tree,
+    facts: Permission.Facts,
+    recorder: Recorder | undefined,
+    isHandshake: boolean
+  ): Effect.Effect<void, unknown> {
+    const { handshakes } = this.consumer
     const decided = Effect.suspend(() =>
-      decide.decide(tree, connectionFacts, this.#memory(recorder, tree)) as Effect.Effect<Result>
+      decide.decide(tree, facts, this.#memory(recorder, tree)) as Effect.Effect<Result>
     )
     return Effect.flatMap(Effect.provideContext(decided, this.context), (result) => {
       const decision = Decision.conclude(result)

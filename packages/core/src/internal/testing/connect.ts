@@ -1,12 +1,15 @@
 /**
  * Connections in memory: a consumer as its clients see it, without a server.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import { flow } from "effect/Function"
 import type * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as Authentication from "../../Authentication.ts"
 import * as ChannelError from "../../ChannelError.ts"
 import type { ConnectionScope } from "../../ConnectionScope.ts"
@@ -20,6 +23,7 @@ import * as Throttle from "../../Throttle.ts"
 import * as Transport from "../../Transport.ts"
 import type * as compile from "../compile.ts"
 import * as Endpoints from "../endpoints.ts"
+import { itemStatus } from "../streaming.ts"
 
 /**
  * Somebody to act as in a test: the identity that an identity service is to have.
@@ -148,7 +152,10 @@ export type Request<E extends Handlers.AnyEndpoint, Outer> = E["request"] extend
 
 type Arguments<R> = {} extends R ? [request?: R] : [request: R]
 
-type Find<E, Path, Name> = Extract<E, { readonly route: Path; readonly name: Name }>
+type Find<E, Path, Name, Stream = false> = Extract<
+  E,
+  { readonly route: Path; readonly name: Name; readonly stream: Stream }
+>
 
 /**
  * What came back for a request.
@@ -163,6 +170,19 @@ export interface Answer<out A> extends Decided {
   readonly errors: ReadonlyArray<Reply.ReplyError>
   /** As it stood on the wire. */
   readonly reply: Reply.Reply
+}
+
+/**
+ * A stream did not come to its end: what came back instead of the end, or instead of all of it. It can be given to
+ * `expectDenied`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Refused extends Data.TaggedError("Refused")<Answer<never>> {
+  override get message() {
+    return `The stream ended with ${this.status}: ${this.errors.map(({ detail }) => detail).join("; ")}`
+  }
 }
 
 /**
@@ -203,9 +223,26 @@ export interface Client<E extends Handlers.AnyEndpoint, Outer, Events extends Ev
       ...request: Arguments<Request<Find<E, Path, Name>, Outer>>
     ): Effect.Effect<Answer<Find<E, Path, Name>["success"]>, Transport.Closed>
   }
+  /**
+   * Sends a request for a stream each time that it is run, and gives its items, decoded. Fails with {@link Refused} when the server
+   * answers with errors, and as {@link ask} does when the connection ends. Whoever does not take it to its end cancels it
+   * (`$cancel`), and has the server's answer to that when its scope has closed. Items are read off the connection whether they are
+   * taken or not: what becomes of a client that does not read is no matter of it.
+   */
+  readonly stream: {
+    <const Name extends Find<E, "", string, true>["name"]>(
+      name: Name,
+      ...request: Arguments<Request<Find<E, "", Name, true>, Outer>>
+    ): Stream.Stream<Find<E, "", Name, true>["success"], Refused | Transport.Closed>
+    <const Path extends E["route"], const Name extends Find<E, Path, string, true>["name"]>(
+      route: Path,
+      name: Name,
+      ...request: Arguments<Request<Find<E, Path, Name, true>, Outer>>
+    ): Stream.Stream<Find<E, Path, Name, true>["success"], Refused | Transport.Closed>
+  }
   /** Sends anything: a string and bytes as they are, everything else as JSON. */
   readonly send: (...frames: ReadonlyArray<unknown>) => Effect.Effect<void>
-  /** The next frame that answers no {@link ask}, parsed. Fails when the connection ends instead. */
+  /** The next frame that answers no {@link ask} or {@link stream}, parsed. Fails when the connection ends instead. */
   readonly receive: Effect.Effect<unknown, Transport.Closed>
   /**
    * The data of the next event of this type, decoded; other frames are left to {@link receive}. Fails when the connection ends
@@ -330,7 +367,7 @@ const makeClient = Effect.fnUntraced(function*(
   records: Map<string | number, Decided>
 ): Effect.fn.Return<Client<Handlers.AnyEndpoint, unknown, Event.Any>, never, Scope.Scope> {
   const endpoints = Endpoints.all(consumer)
-  const asked = new Map<unknown, Deferred.Deferred<Reply.Reply, Transport.Closed>>()
+  const asked = new Map<unknown, Queue.Queue<Reply.Reply, Transport.Closed>>()
   const others = new Frames()
   let lastId = 0
 
@@ -339,13 +376,13 @@ const makeClient = Effect.fnUntraced(function*(
       const frame = JSON.parse(yield* peer.take)
       const waiting = asked.get(frame?.request_id)
       if (waiting === undefined) others.take(frame)
-      else Deferred.doneUnsafe(waiting, Exit.succeed(frame))
+      else Queue.offerUnsafe(waiting, frame)
     }
   })
   yield* Effect.forkScoped(
     Effect.catch(read, (closed) =>
       Effect.sync(() => {
-        asked.forEach((waiting) => Deferred.doneUnsafe(waiting, Exit.fail(closed)))
+        asked.forEach((waiting) => Queue.failCauseUnsafe(waiting, Cause.fail(closed)))
         others.end(closed)
       })),
     { startImmediately: true }
@@ -356,47 +393,79 @@ const makeClient = Effect.fnUntraced(function*(
       ...frames.map((frame) => typeof frame === "string" || frame instanceof Uint8Array ? frame : JSON.stringify(frame))
     )
 
-  const ask = Effect.fnUntraced(function*(...args: ReadonlyArray<unknown>) {
-    const [pattern, name, request = {}] = typeof args[1] === "string" ? args : ["", ...args]
+  /** Sends a request with an id of its own, as long as the scope is open; what comes back for it is in the queue. */
+  const request = Effect.fnUntraced(function*(message: object) {
+    const id = `test-${++lastId}`
+    const replies = yield* Queue.unbounded<Reply.Reply, Transport.Closed>()
+    yield* Effect.acquireRelease(
+      Effect.sync(() => asked.set(id, replies)),
+      () => Effect.sync(() => asked.delete(id))
+    )
+    yield* send({ ...message, request_id: id })
+    // Whoever asks after the end learns of it as well.
+    if (others.closed !== undefined) Queue.failCauseUnsafe(replies, Cause.fail(others.closed))
+    return { id, replies }
+  })
+
+  const encode = Effect.fnUntraced(function*(args: ReadonlyArray<unknown>) {
+    const [pattern, name, parts = {}] = typeof args[1] === "string" ? args : ["", ...args]
     const endpoint = endpoints.find((one) => one.route === pattern && one.action.name === name)
     if (endpoint === undefined) {
       return yield* Effect.die(
         new Error(`There is no action "${name}" of the route "${pattern}" in "${consumer.name}"`)
       )
     }
-    const id = `test-${++lastId}`
-    const message = yield* Endpoints.encode(endpoint, request as Endpoints.Parts)
-    const waiting = yield* Deferred.make<Reply.Reply, Transport.Closed>()
-    asked.set(id, waiting)
-    const reply = yield* send({ ...message, request_id: id }).pipe(
-      Effect.andThen(Deferred.await(waiting)),
-      // Whoever asks after the end learns of it as well.
-      Effect.raceFirst(
-        Effect.flatMap(peer.closed, (closed) =>
-          Effect.andThen(
-            Effect.yieldNow,
-            Effect.suspend(() => Deferred.isDoneUnsafe(waiting) ? Deferred.await(waiting) : Effect.fail(closed))
-          ))
-      ),
-      Effect.ensuring(Effect.sync(() => asked.delete(id)))
-    )
+    return { endpoint, message: yield* Endpoints.encode(endpoint, parts as Endpoints.Parts) }
+  })
+
+  const answerOf = <A>(id: string, reply: Reply.Reply, data: A): Answer<A> => {
     const decided = records.get(id)
     records.delete(id)
-    const isSuccess = reply.status < 400
     return {
       outcome: decided?.outcome,
       check: decided?.check ?? "",
       explanations: decided?.explanations ?? [],
       status: reply.status,
-      data: isSuccess ? yield* Endpoints.decodeSuccess(endpoint, reply.data) : undefined,
+      data,
       errors: reply.errors as ReadonlyArray<Reply.ReplyError>,
       reply
-    } satisfies Answer<unknown>
-  }, Effect.provideContext(services))
+    }
+  }
+
+  const ask = Effect.fnUntraced(function*(...args: ReadonlyArray<unknown>) {
+    const { endpoint, message } = yield* encode(args)
+    const { id, replies } = yield* request(message)
+    const reply = yield* Queue.take(replies)
+    return answerOf(id, reply, reply.status < 400 ? yield* Endpoints.decodeSuccess(endpoint, reply.data) : undefined)
+  }, flow(Effect.scoped, Effect.provideContext(services)))
+
+  const cancel = (id: string) =>
+    request({ action: "$cancel", data: { request_id: id } }).pipe(
+      Effect.flatMap(({ replies }) => Queue.take(replies)),
+      Effect.ignore,
+      Effect.scoped
+    )
+
+  const stream = (...args: ReadonlyArray<unknown>) =>
+    Stream.unwrap(Effect.gen(function*() {
+      const { endpoint, message } = yield* encode(args)
+      const { id, replies } = yield* request(message)
+      let isOver = false
+      yield* Effect.addFinalizer(() => isOver ? Effect.void : cancel(id))
+      type Next = Effect.Effect<unknown, Refused | Cause.Done>
+      const next = Effect.flatMap(Queue.take(replies), (reply): Next => {
+        if (reply.status === itemStatus) return Endpoints.decodeSuccess(endpoint, reply.data)
+        isOver = true
+        const answer = answerOf(id, reply, undefined)
+        return reply.status < 400 ? Cause.done() : Effect.fail(new Refused(answer))
+      })
+      return Stream.fromEffectRepeat(next)
+    })).pipe(Stream.provideContext(services))
 
   return {
     scope,
     ask: ask as never,
+    stream: stream as never,
     send,
     receive: others.next(() => true),
     next: (event) =>
@@ -419,6 +488,11 @@ class Frames {
     readonly resume: (taken: Effect.Effect<unknown, Transport.Closed>) => void
   }>()
   #closed: Transport.Closed | undefined
+
+  /** How the connection ended, when it has. */
+  get closed(): Transport.Closed | undefined {
+    return this.#closed
+  }
 
   take(frame: unknown): void {
     for (const one of this.#waiting) {
