@@ -23,6 +23,7 @@ import * as Effect from "effect/Effect"
 import type * as Authentication from "./Authentication.ts"
 import type * as ChannelError from "./ChannelError.ts"
 import type { ConnectionScope } from "./ConnectionScope.ts"
+import * as Filter from "./Filter.ts"
 import * as Permission from "./Permission.ts"
 
 /**
@@ -234,8 +235,14 @@ export const isOwner =
           const owner: unknown = object[keys.object]
           return owner !== undefined && owner !== null && owner === user[keys.user]
         }),
-      options
+      { ...options, query: () => service.use((user): Filter.Filter<Object> => owned(keys.object, user[keys.user])) }
     )
+
+/** The objects whose field has this value; none where it is null. */
+const owned = (field: string, value: unknown): Filter.Filter<unknown> =>
+  value === undefined || value === null
+    ? Filter.none
+    : Filter.fromTree({ _tag: "Comparison", field, operator: "eq", value })
 
 /**
  * The connection comes from a page of the server's own host, or from no page at all: a browser sends an `Origin`, other
@@ -293,16 +300,21 @@ export const actionIn = (
 
 const isAction = (name: string, actions: ReadonlyArray<string>, options?: Permission.CheckOptions) => {
   const names: ReadonlySet<string> = new Set(actions)
-  return Permission.action(name, ({ action }) => names.has(action), options)
+  return Permission.action(name, ({ action }) => names.has(action), { ...options, everyObject: true })
 }
 
 /**
- * An action is asked for that changes nothing: `list` or `retrieve`.
+ * An action is asked for that changes nothing: `list`, `retrieve`, `subscribe` or `unsubscribe`.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const readOnly: Permission.Permission<{ readonly action: string }> = isAction("readOnly", ["list", "retrieve"])
+export const readOnly: Permission.Permission<{ readonly action: string }> = isAction("readOnly", [
+  "list",
+  "retrieve",
+  "subscribe",
+  "unsubscribe"
+])
 
 /**
  * A point in time. A text is one of ISO 8601 with date, time and zone, such as `2026-01-31T18:00:00+01:00`.
@@ -342,7 +354,7 @@ export const between = (
     const now = clock.currentTimeMillisUnsafe()
     return Effect.succeed(now >= from && now < until)
   })
-  return Permission.action(`between(${said})`, () => answer, options)
+  return Permission.action(`between(${said})`, () => answer, { ...options, everyObject: true })
 }
 
 const words = (word: string, millis: number): ReadonlyArray<string> =>

@@ -6,7 +6,7 @@
  * | --- | --- | --- |
  * | {@link connection} | scope, identity | once per connection |
  * | {@link action} | + action, route, params | on every message, before the payload is decoded |
- * | {@link object} | + payload, the object | after the object is loaded, before the handler runs |
+ * | {@link object}, {@link where} | + payload, the object | after the object is loaded, before the handler runs |
  * | {@link group} | scope, identity, the group's params | when a connection joins the group |
  * | {@link delivery} | the recipient's scope and identity, the event | for each recipient of an event |
  *
@@ -24,6 +24,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Authentication from "./Authentication.ts"
 import { ConnectionScope } from "./ConnectionScope.ts"
 import * as Decision from "./Decision.ts"
+import * as Filter from "./Filter.ts"
 import * as decide_ from "./internal/decide.ts"
 import { Explaining } from "./internal/explaining.ts"
 import * as Value from "./internal/value.ts"
@@ -83,6 +84,10 @@ export interface Check {
   readonly evaluate: (facts: never) => boolean | Effect.Effect<boolean, unknown, unknown>
   /** Whether it is known to look at the scope: it is asked for each connection, whoever is behind it. */
   readonly isScoped?: boolean
+  /** Which objects it says yes to, as a filter; see {@link where}. */
+  readonly query?: ((facts: never) => Filter.Any | Effect.Effect<Filter.Any, unknown, unknown>) | undefined
+  /** Whether it says the same of every object of a route, see {@link ActionCheckOptions}. */
+  readonly isAlike?: boolean | undefined
 }
 
 /**
@@ -123,6 +128,45 @@ export interface CheckOptions {
   /** Whether the client learns neither reason nor code; {@link explain} still shows the check. Default `false`. */
   readonly private?: boolean | undefined
 }
+
+/**
+ * What the client learns when an {@link action} check denies, and what a list makes of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ActionCheckOptions extends CheckOptions {
+  /**
+   * Whether it says the same of every object of a resource: it does not look at what the route names of one, such as its key. The
+   * list of a resource asks it once, for all of its objects. Default `false`: then its resource cannot be listed, unless each
+   * object is asked for.
+   */
+  readonly everyObject?: boolean | undefined
+}
+
+/**
+ * What the client learns when an {@link object} check denies, and which objects it says yes to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ObjectCheckOptions<in out Object, out Q, in Params> extends CheckOptions {
+  /**
+   * The same check as a filter: it must mean exactly the objects that the check says yes to. The list of a resource puts it to
+   * the database. {@link where} makes both of one, so that they cannot differ.
+   */
+  readonly query?: ((facts: ActionFacts<Params>) => Q & QueryAnswer<Object>) | undefined
+}
+
+/**
+ * What the query of a check answers with: a filter, or an effect of one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type QueryAnswer<Object, E = unknown, R = unknown> =
+  | Filter.Filter<Object>
+  | Effect.Effect<Filter.Filter<Object>, E, R>
 
 /**
  * What an {@link action} check may look at, beyond what the connection's services say.
@@ -200,7 +244,9 @@ const check = <Facts, E, R>(
   phase: Decision.Phase,
   name: string,
   evaluate: (facts: never) => Answer,
-  options: CheckOptions | undefined,
+  options:
+    | CheckOptions & { readonly query?: Check["query"]; readonly everyObject?: boolean | undefined }
+    | undefined,
   isScoped = false
 ): Permission<Facts, E, R> =>
   make<Facts, E, R>({
@@ -209,6 +255,8 @@ const check = <Facts, E, R>(
     phase,
     evaluate,
     isScoped,
+    query: options?.query,
+    isAlike: options?.everyObject,
     denied: Decision.deny({
       check: name,
       phase,
@@ -286,12 +334,12 @@ export const action: {
   <Params>(): <A extends Answer>(
     name: string,
     answer: (facts: ActionFacts<Params>) => A,
-    options?: CheckOptions
+    options?: ActionCheckOptions
   ) => Permission<{ readonly action: string; readonly params: Params }, AnswerError<A>, AnswerServices<A>>
   <A extends Answer>(
     name: string,
     answer: (facts: ActionFacts) => A,
-    options?: CheckOptions
+    options?: ActionCheckOptions
   ): Permission<{ readonly action: string }, AnswerError<A>, AnswerServices<A>>
 } = (
   ...args:
@@ -318,15 +366,71 @@ export const action: {
  * @category constructors
  * @since 0.1.0
  */
-export const object = <Object, Payload = unknown, Params = unknown>(): <A extends Answer>(
+export const object = <Object, Payload = unknown, Params = unknown>(): <
+  A extends Answer,
+  Q extends QueryAnswer<Object> = never
+>(
   name: string,
   answer: (facts: ObjectFacts<Object, Payload, Params>) => A,
-  options?: CheckOptions
+  options?: ObjectCheckOptions<Object, Q, Params>
 ) => Permission<
   { readonly object: Object; readonly payload: Payload; readonly params: Params },
-  AnswerError<A>,
-  AnswerServices<A>
+  AnswerError<A> | QueryError<Q>,
+  AnswerServices<A> | QueryServices<Q>
 > => ofPhase("object")
+
+/**
+ * How a query can fail.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type QueryError<Q> = Q extends Effect.Effect<infer _F, infer E, infer _R> ? E : never
+
+/**
+ * What a query needs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type QueryServices<Q> = Q extends Effect.Effect<infer _F, infer _E, infer R> ? R : never
+
+/**
+ * An {@link object} check by a filter, which may depend on identity, action, route and params: it says yes to the objects that the
+ * filter means. A resource puts it to the database when it lists its objects, so that a client is shown those that it may
+ * retrieve, and no others.
+ *
+ * **Example** (Own tasks)
+ *
+ * ```ts
+ * import { Authentication, Filter, Permission } from "@effect-channels/core"
+ *
+ * class CurrentUser extends Authentication.Service<CurrentUser, { readonly id: number }>()("app/CurrentUser") {}
+ * interface Task { readonly ownerId: number }
+ *
+ * const isOwner = Permission.where<Task>()("isOwner", () =>
+ *   CurrentUser.use((user) => Filter.fields<Task>().eq("ownerId", user.id)))
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const where = <Object, Params = unknown>() =>
+<Q extends QueryAnswer<Object>>(
+  name: string,
+  query: (facts: ActionFacts<Params>) => Q,
+  options?: CheckOptions
+): Permission<{ readonly object: Object; readonly params: Params }, QueryError<Q>, QueryServices<Q>> =>
+  check(
+    "object",
+    name,
+    (facts: ObjectFacts<Object, unknown, Params>): Answer => {
+      const answer = query(facts)
+      const says = (filter: Filter.Filter<Object>) => Filter.matches(filter)(facts.object)
+      return Effect.isEffect(answer) ? Effect.map(answer as Effect.Effect<Filter.Filter<Object>>, says) : says(answer)
+    },
+    { ...options, query }
+  )
 
 /**
  * A check of a group that a connection is to be in: it may look at the group's params, and at scope and identity. It is decided

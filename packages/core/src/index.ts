@@ -141,6 +141,18 @@ export * as Decision from "./Decision.ts"
 export * as Event from "./Event.ts"
 
 /**
+ * Which rows are meant: a boolean expression over the fields of a row, as plain data. One value is asked of a row in memory
+ * ({@link matches}), and translated to the query of a database: both say the same.
+ *
+ * An expression is true or false, never unknown: a comparison with a field that is null (or left out, or `None`) is false, and
+ * `not` makes true of it. Text is compared by its characters' code points, whatever the language; of upper and lower case only
+ * the letters A to Z are known.
+ *
+ * @since 0.1.0
+ */
+export * as Filter from "./Filter.ts"
+
+/**
  * A typed, named set of connections, which events are sent to as a whole: the room "lobby", the watchers of document 7.
  *
  * A group belongs to the consumers that declare it (`Consumer.join`, `Consumer.groups`): two consumers whose groups have the same
@@ -202,6 +214,26 @@ export * as Handlers from "./Handlers.ts"
 export * as Membership from "./Membership.ts"
 
 /**
+ * How a list comes in pages: which parameters a client asks for one with, in the query string of the route, and what it gets.
+ *
+ * | pagination | a client asks with | and gets | its pages |
+ * | --- | --- | --- | --- |
+ * | {@link pageNumber} | `?page=2`, `?page=last` | {@link Page} | are counted, and move when rows come and go |
+ * | {@link limitOffset} | `?limit=10&offset=20` | {@link Page} | likewise |
+ * | {@link cursor} | `?cursor=...`, out of the page before | {@link CursorPage} | neither repeat nor leave out a row that stays |
+ * | {@link none} | nothing | an array | is one |
+ *
+ * `next` and `previous` are routes, to be asked for as they are: the route of the request with the page's parameters
+ * replaced, and all others as they were. They are null at the ends.
+ *
+ * The two first are those of Django REST framework, and count all rows for each page. A cursor costs the same on every page:
+ * for what is long, or changes while it is read.
+ *
+ * @since 0.1.0
+ */
+export * as Pagination from "./Pagination.ts"
+
+/**
  * Who may do what: a boolean expression over named checks, which can be printed, explained, tested, and decided phase by
  * phase.
  *
@@ -209,7 +241,7 @@ export * as Membership from "./Membership.ts"
  * | --- | --- | --- |
  * | {@link connection} | scope, identity | once per connection |
  * | {@link action} | + action, route, params | on every message, before the payload is decoded |
- * | {@link object} | + payload, the object | after the object is loaded, before the handler runs |
+ * | {@link object}, {@link where} | + payload, the object | after the object is loaded, before the handler runs |
  * | {@link group} | scope, identity, the group's params | when a connection joins the group |
  * | {@link delivery} | the recipient's scope and identity, the event | for each recipient of an event |
  *
@@ -244,6 +276,50 @@ export * as Query from "./Query.ts"
 export * as Reply from "./Reply.ts"
 
 /**
+ * Where the rows of a resource are kept. A repository is a service that an application names with {@link Service}; a layer says
+ * where the rows are: in memory ({@link RepositoryClass.layerMemory}), or in a database (the package `@effect-channels/sql`).
+ * Whatever else needs the rows, an HTTP route say, uses the same service.
+ *
+ * @since 0.1.0
+ */
+export * as Repository from "./Repository.ts"
+
+/**
+ * Ready-made actions over a repository: list, create, retrieve, update, partially update, destroy, and live queries. One value
+ * says what its objects are and who may do what with them; it gives actions and routes for a consumer ({@link routes}), and their
+ * handlers ({@link handle}).
+ *
+ * | the original's generic handler | `actions` |
+ * | --- | --- |
+ * | `CreateAPIActionHandler` | `["create"]` |
+ * | `ListAPIActionHandler` | `["list"]` |
+ * | `RetrieveAPIActionHandler` | `["retrieve"]` |
+ * | `DestroyAPIActionHandler` | `["destroy"]` |
+ * | `UpdateAPIActionHandler` | `["update", "partial_update"]` |
+ * | `ListCreateAPIActionHandler` | `["list", "create"]` |
+ * | `RetrieveUpdateAPIActionHandler` | `["retrieve", "update", "partial_update"]` |
+ * | `RetrieveDestroyAPIActionHandler` | `["retrieve", "destroy"]` |
+ * | `RetrieveUpdateDestroyAPIActionHandler` | `["retrieve", "update", "partial_update", "destroy"]` |
+ *
+ * | action | where | answers with | status |
+ * | --- | --- | --- | --- |
+ * | `list` | collection | a page of objects | 200 |
+ * | `create` | collection | the new object | 201; 409 where another one has a value that each has its own of |
+ * | `retrieve` | object | the object | 200 |
+ * | `update` | object | the object; fields that have a default and are left out stay as they are | 200; 409 |
+ * | `partial_update` | object | the object; fields that are left out stay as they are | 200; 409 |
+ * | `destroy` | object | nothing | 204 |
+ * | `subscribe` | both | the objects, and then their changes, as a stream | 206 |
+ * | `unsubscribe` | both | nothing | 204; 404 where nothing is subscribed to |
+ *
+ * An object that is not there is 404; one that the caller may not have is 403. The object is loaded, its permission decided, and
+ * the change written in one transaction.
+ *
+ * @since 0.1.0
+ */
+export * as Resource from "./Resource.ts"
+
+/**
  * A path pattern inside a consumer, with typed params, actions and further routes.
  *
  * @since 0.1.0
@@ -274,6 +350,7 @@ export * as Scheme from "./Scheme.ts"
  * | `formatError` | `EXCEPTION_HANDLER` |
  * | `pageSize` | `PAGE_SIZE` |
  * | `maxPageSize` | `max_page_size` of a pagination class |
+ * | `secret` | none: its cursors are not signed |
  * | `expiryGrace`, `redecisionTimeout`, `renewalsPerMinute` | none: the original decides once, and forgets |
  *
  * @since 0.1.0

@@ -1,0 +1,480 @@
+import {
+  Authentication,
+  Authority,
+  ChannelLayer,
+  Consumer,
+  Filter,
+  Handlers,
+  Permission,
+  Repository,
+  Resource
+} from "@effect-channels/core"
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+import { open, serve, settle } from "./support/connection.ts"
+import { processOf } from "./support/database.ts"
+
+class Note extends Schema.Class<Note>("Note")({
+  id: Schema.Int,
+  text: Schema.String,
+  owner: Schema.String,
+  version: Schema.Int
+}) {}
+class Notes extends Repository.Service<Notes>()("test/Notes", { schema: Note, key: "id", version: "version" }) {}
+
+interface User {
+  readonly name: string
+  readonly roles: ReadonlySet<string>
+}
+class CurrentUser extends Authentication.Service<CurrentUser, User>()("test/LiveUser", { key: ({ name }) => name }) {}
+
+/** Everybody's roles as they are now. */
+const roles = () => new Map<string, ReadonlySet<string>>()
+
+const note = Filter.fields<Note>()
+const isOwner = Permission.where<Note>()("isOwner", () => CurrentUser.use(({ name }) => note.eq("owner", name)))
+const isPublic = Permission.where<Note>()("isPublic", () => note.eq("owner", "all"))
+const isAdmin = Permission.connection("isAdmin", CurrentUser.use(({ roles }) => roles.has("admin")))
+const isBanned = Permission.connection("isBanned", CurrentUser.use(({ roles }) => roles.has("banned")))
+
+const make = (maxLive?: number, perObject = false) =>
+  Resource.make("notes", {
+    repository: Notes,
+    actions: [...Resource.crud, "subscribe"],
+    filters: { text: ["contains"] },
+    order: ["text"],
+    maxLive,
+    perObject
+  }).pipe(
+    Resource.permit(
+      ["retrieve"],
+      Permission.all([
+        Permission.not(isBanned),
+        Permission.any([isAdmin, isOwner, isPublic])
+      ])
+    )
+  )
+
+const seed = [
+  new Note({ id: 1, text: "a", owner: "alice", version: 1 }),
+  new Note({ id: 2, text: "b", owner: "bob", version: 1 }),
+  new Note({ id: 3, text: "c", owner: "all", version: 1 })
+]
+
+interface Options {
+  readonly maxLive?: number
+  readonly perObject?: boolean
+  readonly rows?: ReadonlyArray<Note>
+  /** What is made of the repository. */
+  readonly repository?: (rows: Notes["Service"]) => Notes["Service"]
+  readonly layer?: ChannelLayer.ChannelLayer["Service"]
+}
+
+/** A server of notes. */
+const start = Effect.fnUntraced(function*(options: Options = {}) {
+  const facts = roles()
+  const resource = make(options.maxLive, options.perObject)
+  const Book = Consumer.make("book", { path: "/ws/" }).pipe(Consumer.add(...Resource.routes(resource, "notes/")))
+  const users = CurrentUser.layer({
+    authenticate: ({ query }) => {
+      const name = String(query["user"])
+      return Effect.sync(() => Authentication.authenticated({ name, roles: facts.get(name) ?? new Set() }))
+    },
+    refresh: ({ user: { name } }) =>
+      Effect.sync(() => Authentication.authenticated({ name, roles: facts.get(name) ?? new Set() }))
+  })
+  const layer = options.layer ?? (yield* ChannelLayer.makeMemory)
+  const built = yield* Layer.build(Notes.layerMemory(options.rows ?? seed))
+  const rows = (options.repository ?? ((rows) => rows))(Context.get(built, Notes))
+  const pipeline = yield* serve(
+    [Book],
+    Consumer.handlers(Book).pipe(Resource.handle(resource), Handlers.toLayer).pipe(
+      Layer.provide([users, Layer.succeed(Notes, rows), Layer.succeed(ChannelLayer.ChannelLayer, layer)])
+    )
+  )
+  let ids = 0
+  return {
+    facts,
+    rows,
+    layer,
+    connect: (user: string) => open(pipeline, `/ws/?user=${user}`, String(++ids)),
+    become: (user: string, ...names: ReadonlyArray<string>) =>
+      Effect.andThen(
+        Effect.sync(() => facts.set(user, new Set(names))),
+        Authority.invalidate(Authority.identity(CurrentUser, user))
+      )
+  }
+})
+
+const subscribe = (query = "", id: number | string = 1, route = "notes/") => ({
+  action: "subscribe",
+  route: `${route}${query}`,
+  request_id: id
+})
+const all = (client: { readonly peer: { readonly take: Effect.Effect<string, unknown> } }) =>
+  Effect.gen(function*() {
+    const frames: Array<Frame> = []
+    yield* settle
+    while (true) {
+      const frame = yield* Effect.raceFirst(
+        Effect.orDie(client.peer.take),
+        Effect.as(settle, undefined)
+      )
+      if (frame === undefined) return frames
+      frames.push(JSON.parse(frame))
+    }
+  })
+interface Frame {
+  readonly status: number
+  readonly request_id: unknown
+  readonly errors: ReadonlyArray<{ readonly code?: string }>
+  readonly data: Change
+}
+type Change =
+  | { readonly type: "snapshot"; readonly results: ReadonlyArray<typeof Note.Encoded> }
+  | { readonly type: "added" | "updated"; readonly object: typeof Note.Encoded }
+  | { readonly type: "removed"; readonly key: number }
+  | null
+
+/** What a frame says, in a word. */
+const brief = ({ data, errors, status }: Frame): string => {
+  if (status >= 400) return `${status} ${errors[0]?.code}`
+  if (data === null || status !== 206) return `${status}`
+  switch (data.type) {
+    case "snapshot":
+      return `snapshot ${data.results.map(({ id, text }) => `${id}${text}`).join(" ")}`.trimEnd()
+    case "removed":
+      return `removed ${data.key}`
+    default:
+      return `${data.type} ${data.object.id}${data.object.text}`
+  }
+}
+const news = (client: Parameters<typeof all>[0]) => Effect.map(all(client), (frames) => frames.map(brief))
+
+describe("live queries", () => {
+  it.effect("tell the objects that the client may see, and then what becomes of them", () =>
+    Effect.gen(function*() {
+      const { connect, rows } = yield* start()
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      const [first, ...others] = yield* all(alice)
+      assert.deepStrictEqual(others, [])
+      assert.deepStrictEqual(first, {
+        errors: [],
+        data: { type: "snapshot", results: [{ ...seed[0] }, { ...seed[2] }] },
+        action: "subscribe",
+        route: "notes/",
+        status: 206,
+        request_id: 1
+      } as never)
+      yield* rows.insert({ text: "d", owner: "alice" })
+      assert.deepStrictEqual(yield* news(alice), ["added 4d"])
+      yield* rows.insert({ text: "e", owner: "bob" })
+      assert.deepStrictEqual(yield* news(alice), [])
+      yield* rows.update(4, { text: "D" })
+      assert.deepStrictEqual(yield* news(alice), ["updated 4D"])
+      // Out of what she may see, and into it.
+      yield* rows.update(4, { owner: "bob" })
+      assert.deepStrictEqual(yield* news(alice), ["removed 4"])
+      yield* rows.update(5, { owner: "all" })
+      assert.deepStrictEqual(yield* news(alice), ["added 5e"])
+      yield* rows.remove(1)
+      assert.deepStrictEqual(yield* news(alice), ["removed 1"])
+      // What she never had is not missed.
+      yield* rows.remove(2)
+      assert.deepStrictEqual(yield* news(alice), [])
+    }))
+
+  it.effect("tell what clients write by the actions of the resource, once", () =>
+    Effect.gen(function*() {
+      const { connect } = yield* start()
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      yield* all(alice)
+      yield* alice.send({
+        action: "create",
+        route: "notes/",
+        data: { text: "new", owner: "alice" },
+        request_id: 2
+      })
+      assert.deepStrictEqual(
+        (yield* all(alice)).map(({ request_id, status }) => `${request_id} ${status}`).toSorted(),
+        ["1 206", "2 201"]
+      )
+      yield* alice.send({ action: "partial_update", route: "notes/4/", data: { text: "newer" } })
+      assert.include(yield* news(alice), "updated 4newer")
+      yield* alice.send({ action: "destroy", route: "notes/4/" })
+      assert.include(yield* news(alice), "removed 4")
+    }))
+
+  it.effect("are of what was asked for", () =>
+    Effect.gen(function*() {
+      const { become, connect, rows } = yield* start()
+      yield* become("root", "admin")
+      const root = yield* connect("root")
+      yield* root.send(subscribe("?text__contains=x"))
+      assert.deepStrictEqual(yield* news(root), ["snapshot"])
+      yield* rows.update(1, { text: "ax" })
+      yield* rows.update(2, { text: "bb" })
+      assert.deepStrictEqual(yield* news(root), ["added 1ax"])
+      yield* rows.update(1, { text: "a" })
+      assert.deepStrictEqual(yield* news(root), ["removed 1"])
+      yield* root.send(subscribe("?nothing=x", 2))
+      assert.deepStrictEqual(yield* news(root), ["400 invalid"])
+    }))
+
+  it.effect("are of one object", () =>
+    Effect.gen(function*() {
+      const { connect, rows } = yield* start()
+      const bob = yield* connect("bob")
+      yield* bob.send(subscribe("", 1, "notes/2/"), subscribe("", 2, "notes/1/"), subscribe("", 3, "notes/9/"))
+      assert.deepStrictEqual(yield* news(bob), ["snapshot 2b", "403 permission_denied", "404 not_found"])
+      yield* rows.update(1, { text: "z" })
+      yield* rows.update(2, { text: "y" })
+      assert.deepStrictEqual(yield* news(bob), ["updated 2y"])
+      yield* rows.update(2, { owner: "alice" })
+      assert.deepStrictEqual(yield* news(bob), ["removed 2"])
+      yield* rows.update(2, { owner: "bob", text: "x" })
+      assert.deepStrictEqual(yield* news(bob), ["added 2x"])
+    }))
+
+  it.effect("are decided anew when the facts change", () =>
+    Effect.gen(function*() {
+      const { become, connect, rows } = yield* start()
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      assert.deepStrictEqual(yield* news(alice), ["snapshot 1a 3c"])
+      yield* become("alice", "admin")
+      assert.deepStrictEqual(yield* news(alice), ["added 2b"])
+      yield* rows.update(2, { text: "B" })
+      assert.deepStrictEqual(yield* news(alice), ["updated 2B"])
+      yield* become("alice")
+      assert.deepStrictEqual(yield* news(alice), ["removed 2"])
+      yield* rows.update(2, { text: "BB" })
+      assert.deepStrictEqual(yield* news(alice), [])
+      yield* become("alice", "banned")
+      assert.deepStrictEqual(yield* news(alice), ["403 permission_denied"])
+      yield* rows.update(1, { text: "A" })
+      assert.deepStrictEqual(yield* news(alice), [])
+    }))
+
+  it.effect("tell nothing by what no longer counts, also where it was found out before", () =>
+    Effect.gen(function*() {
+      const { become, connect, rows } = yield* start()
+      yield* become("alice", "admin")
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      assert.deepStrictEqual(yield* news(alice), ["snapshot 1a 2b 3c"])
+      // The news that she is no admin any more and a change come at once.
+      yield* Effect.all([become("alice"), rows.update(2, { text: "secret" })], { concurrency: "unbounded" })
+      const told = yield* news(alice)
+      assert.isFalse(told.some((text) => text.includes("secret")), told.join(", "))
+      assert.strictEqual(told.at(-1), "removed 2")
+    }))
+
+  it.effect("end when they are unsubscribed from", () =>
+    Effect.gen(function*() {
+      const { connect, rows } = yield* start()
+      const bob = yield* connect("bob")
+      yield* bob.send(subscribe("", 1), subscribe("?text__contains=b", 2), subscribe("", 3, "notes/2/"))
+      assert.deepStrictEqual(yield* news(bob), ["snapshot 2b 3c", "snapshot 2b", "snapshot 2b"])
+      yield* bob.send({ action: "unsubscribe", route: "notes/", data: { request_id: 2 }, request_id: "u" })
+      assert.deepStrictEqual(
+        (yield* all(bob)).map(({ request_id, status }) => `${request_id} ${status}`).toSorted(),
+        ["2 200", "u 204"]
+      )
+      yield* rows.update(2, { text: "bb" })
+      assert.deepStrictEqual((yield* all(bob)).map(({ request_id }) => request_id), [1, 3])
+      // All of the route.
+      yield* bob.send({ action: "unsubscribe", route: "notes/" })
+      assert.deepStrictEqual((yield* news(bob)).toSorted(), ["200", "204"])
+      yield* bob.send({ action: "unsubscribe", route: "notes/" })
+      assert.deepStrictEqual(yield* news(bob), ["404 not_found"])
+      yield* bob.send({ action: "$cancel", data: { request_id: 3 } })
+      assert.deepStrictEqual((yield* news(bob)).toSorted(), ["200", "499 cancelled"])
+      yield* bob.send({ action: "unsubscribe", route: "notes/2/" })
+      assert.deepStrictEqual(yield* news(bob), ["404 not_found"])
+    }))
+
+  it.effect("are not of more objects than they may", () =>
+    Effect.gen(function*() {
+      const { become, connect, rows } = yield* start({ maxLive: 2 })
+      yield* become("root", "admin")
+      const root = yield* connect("root")
+      const bob = yield* connect("bob")
+      yield* root.send(subscribe())
+      assert.deepStrictEqual(yield* news(root), ["400 invalid"])
+      yield* bob.send(subscribe())
+      assert.deepStrictEqual(yield* news(bob), ["snapshot 2b 3c"])
+      yield* rows.insert({ text: "d", owner: "bob" })
+      assert.deepStrictEqual(yield* news(bob), ["400 invalid"])
+    }))
+
+  it.effect("let go of the repository with their connection", () =>
+    Effect.gen(function*() {
+      let listeners = 0
+      const { connect, rows } = yield* start({
+        repository: (rows) => ({
+          ...rows,
+          hearsAll: true,
+          changes: (listener) =>
+            Effect.andThen(
+              Effect.acquireRelease(Effect.sync(() => void listeners++), () => Effect.sync(() => void listeners--)),
+              rows.changes(listener)
+            )
+        })
+      })
+      const [alice, bob] = [yield* connect("alice"), yield* connect("bob")]
+      yield* alice.send(subscribe())
+      yield* bob.send(subscribe(), subscribe("", 2))
+      yield* settle
+      assert.strictEqual(listeners, 1)
+      yield* alice.leave
+      yield* bob.send({ action: "unsubscribe", route: "notes/" })
+      yield* settle
+      assert.strictEqual(listeners, 0)
+      // And begin again.
+      yield* all(bob)
+      yield* bob.send(subscribe())
+      yield* rows.update(3, { text: "C" })
+      assert.strictEqual((yield* news(bob)).at(-1), "updated 3C")
+    }))
+
+  it.effect("decide for each object where the permission is no filter", () =>
+    Effect.gen(function*() {
+      const { connect, rows } = yield* start({ perObject: true })
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      assert.deepStrictEqual(yield* news(alice), ["snapshot 1a 3c"])
+      yield* rows.update(3, { owner: "bob" })
+      assert.deepStrictEqual(yield* news(alice), ["removed 3"])
+    }))
+
+  it.effect("read again what they could not read", () =>
+    Effect.gen(function*() {
+      let isBroken = false
+      const { connect, rows } = yield* start({
+        repository: (rows) => ({
+          ...rows,
+          select: (selection) => isBroken ? Effect.die("away") : rows.select(selection)
+        })
+      })
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      yield* all(alice)
+      isBroken = true
+      yield* rows.update(1, { text: "A" })
+      assert.deepStrictEqual(yield* news(alice), [])
+      isBroken = false
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* news(alice), ["updated 1A"])
+    }))
+})
+
+describe("what others write", () => {
+  it.effect("is told by the channel layer", () =>
+    Effect.gen(function*() {
+      const layer = yield* ChannelLayer.makeMemory
+      const database = Context.get(yield* Layer.build(Notes.layerMemory(seed)), Notes)
+      const here = yield* start({ layer, repository: () => processOf(database) })
+      const there = yield* start({ layer, repository: () => processOf(database) })
+      const alice = yield* here.connect("alice")
+      yield* alice.send(subscribe())
+      assert.deepStrictEqual(yield* news(alice), ["snapshot 1a 3c"])
+      yield* there.rows.update(1, { text: "A" })
+      yield* there.rows.insert({ text: "d", owner: "alice" })
+      assert.deepStrictEqual((yield* news(alice)).toSorted(), ["added 4d", "updated 1A"])
+      yield* here.rows.remove(1)
+      assert.deepStrictEqual(yield* news(alice), ["removed 1"])
+    }))
+
+  it.effect("is read again where it may have been missed", () =>
+    Effect.gen(function*() {
+      const listeners = new Set<(change: Repository.Change<number>) => void>()
+      const database = Context.get(yield* Layer.build(Notes.layerMemory(seed)), Notes)
+      const { connect } = yield* start({
+        repository: () => ({
+          ...database,
+          hearsAll: true,
+          changes: (listener) => Effect.sync(() => void listeners.add(listener))
+        })
+      })
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      yield* all(alice)
+      yield* database.update(1, { text: "A" })
+      yield* database.remove(3)
+      yield* database.insert({ text: "d", owner: "alice" })
+      assert.deepStrictEqual(yield* news(alice), [])
+      listeners.forEach((tell) => tell({ _tag: "Unknown" }))
+      assert.deepStrictEqual(yield* news(alice), ["removed 3", "updated 1A", "added 4d"])
+    }))
+})
+
+describe("between a snapshot and what follows", () => {
+  const Step = Schema.Struct({
+    kind: Schema.Literals(["insert", "update", "remove", "give", "wait", "read", "subscribe"]),
+    key: Schema.Literals([1, 2, 3, 4, 5]),
+    wait: Schema.Literals([1, 2, 5])
+  })
+
+  it.effect.prop(
+    "nothing is missed, nor told of an older state, however slowly the database answers",
+    { steps: Schema.Array(Step).check(Schema.isMaxLength(30)), slowness: Schema.Literals([0, 3, 7]) },
+    ({ slowness, steps }) =>
+      Effect.gen(function*() {
+        let plain!: Notes["Service"]
+        const { connect, rows } = yield* start({
+          repository: (rows) => ({
+            ...plain = rows,
+            // What is read is read somewhere in the middle.
+            select: (selection) =>
+              slowness === 0 ? rows.select(selection) : Effect.sleep(slowness).pipe(
+                Effect.andThen(rows.select(selection)),
+                Effect.tap(Effect.sleep(slowness))
+              )
+          })
+        })
+        const alice = yield* connect("alice")
+        yield* alice.send(subscribe())
+        const known = new Map<number, typeof Note.Encoded>()
+        const versions = new Map<number, number>()
+        const take = Effect.gen(function*() {
+          for (const { data, status } of yield* all(alice)) {
+            assert.strictEqual(status, 206)
+            const objects = data?.type === "snapshot" ? data.results : data?.type === "removed" ? [] : [data!.object]
+            for (const object of objects) {
+              assert.isAtLeast(object.version, versions.get(object.id) ?? 0, "an older state was told")
+              versions.set(object.id, object.version)
+              known.set(object.id, object)
+            }
+            if (data?.type === "removed") assert.isTrue(known.delete(data.key), "what was not there was removed")
+          }
+        })
+        for (const { key, kind, wait } of steps) {
+          if (kind === "insert") yield* rows.insert({ text: `n${key}`, owner: key % 2 === 0 ? "bob" : "alice" })
+          if (kind === "update") yield* Effect.ignore(rows.update(key, { text: `u${wait}` }))
+          if (kind === "give") yield* Effect.ignore(rows.update(key, { owner: wait === 1 ? "alice" : "bob" }))
+          if (kind === "remove") yield* Effect.ignore(rows.remove(key))
+          if (kind === "wait") yield* TestClock.adjust(wait)
+          if (kind === "read") yield* take
+        }
+        yield* TestClock.adjust(10_000)
+        yield* settle
+        yield* take
+        const expected = yield* plain.select({
+          filter: Filter.or(note.eq("owner", "alice"), note.eq("owner", "all")),
+          order: [{ field: "id", direction: "ascending" }]
+        })
+        assert.deepStrictEqual(
+          Array.from(known.values()).toSorted((a, b) => a.id - b.id),
+          expected.map((row) => ({ ...row }))
+        )
+      }),
+    { arbitrary: { runs: 100 }, timeout: 20_000 }
+  )
+})
