@@ -105,7 +105,7 @@ export const anyOrigin = "*"
 export const serve = <const C extends Consumer.Any | ReadonlyArray<Consumer.Any>>(
   consumers: C,
   options: Options = {}
-): Layer.Layer<never, Handlers.DefinitionError, UpgradeServer.UpgradeServer | Handlers.Live<NameOf<C>>> =>
+): Layer.Layer<never, Handlers.DefinitionError, UpgradeServer.UpgradeServer | LiveOf<NameOf<C>>> =>
   Layer.effectDiscard(Effect.gen(function*() {
     const limits = {
       maxInFlight: options.maxInFlight ?? Pipeline.defaultLimits.maxInFlight,
@@ -127,7 +127,7 @@ export const serve = <const C extends Consumer.Any | ReadonlyArray<Consumer.Any>
       pongTimeout: Duration.fromInputUnsafe(options.pongTimeout ?? "10 seconds"),
       drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "5 seconds")
     })
-  }))
+  })) as Layer.Layer<never, Handlers.DefinitionError, UpgradeServer.UpgradeServer | LiveOf<NameOf<C>>>
 
 /** What is wrong with the options. */
 const problemsOf = (options: Options): ReadonlyArray<string> => {
@@ -174,6 +174,9 @@ type NameOf<C extends Consumer.Any | ReadonlyArray<Consumer.Any>> = C extends Re
   ? C[number]["name"]
   : C extends Consumer.Any ? C["name"]
   : never
+
+/** Of each consumer its own, so that they can be provided one by one. */
+type LiveOf<Name extends string> = Name extends string ? Handlers.Live<Name> : never
 
 const listOf = <Name extends string>(
   consumers: Consumer.Any | ReadonlyArray<Consumer.Any>
