@@ -13,7 +13,7 @@ import * as path from "node:path"
 import { root } from "./packages.ts"
 
 /** Scenarios that the example server cannot pass yet. Delete a name when its feature is there. */
-const notYet: ReadonlyArray<string> = ["crud", "validation", "pagination", "object-permission"]
+const notYet: ReadonlyArray<string> = []
 
 const args = process.argv.slice(2)
 const named = args.find((arg) => !arg.startsWith("--")) ?? process.env["PARITY"]

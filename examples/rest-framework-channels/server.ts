@@ -11,18 +11,41 @@ import * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
 import { createServer } from "node:http"
 import { Errs, ErrsLive } from "./consumers/errs.ts"
+import {
+  ItemConsumer,
+  ItemConsumerLive,
+  ItemList,
+  ItemListLive,
+  ItemsConsumer,
+  ItemsConsumerLive
+} from "./consumers/items.ts"
+import { OwnedConsumer, OwnedConsumerLive } from "./consumers/owned.ts"
 import { ParentDenied, ParentDeniedLive } from "./consumers/parent-denied.ts"
 import { Perms, PermsLive } from "./consumers/perms.ts"
 import { Other, OtherLive, Room, RoomLive } from "./consumers/room.ts"
 import { Strict, StrictLive } from "./consumers/strict.ts"
 import { TestWs, TestWsLive } from "./consumers/testws.ts"
+import { ModelsLive } from "./models.ts"
 import { AuthenticationLive } from "./users.ts"
 
 /** The `URLRouter` of the original: every consumer has its path. */
-const Channels = NodeChannels.serve([TestWs, Strict, Room, Other, Perms, ParentDenied, Errs]).pipe(
+const Channels = NodeChannels.serve([
+  TestWs,
+  Strict,
+  ItemsConsumer,
+  ItemList,
+  ItemConsumer,
+  Room,
+  Other,
+  Perms,
+  ParentDenied,
+  OwnedConsumer,
+  Errs
+]).pipe(
   Layer.provide([TestWsLive, StrictLive, RoomLive, OtherLive, PermsLive, ParentDeniedLive, ErrsLive]),
-  // The `CHANNEL_LAYERS` of the original.
-  Layer.provide([AuthenticationLive, ChannelLayer.layerMemory])
+  Layer.provide([ItemsConsumerLive, ItemListLive, ItemConsumerLive, OwnedConsumerLive]),
+  // The `CHANNEL_LAYERS` and the `DATABASES` of the original.
+  Layer.provide([AuthenticationLive, ChannelLayer.layerMemory, ModelsLive])
 )
 
 const ServerLive = Layer.unwrap(Effect.gen(function*() {

@@ -2,10 +2,12 @@
  * `/perms/`: expressions of permissions, a route for each. The original allows what `and` and `or` are to deny, and
  * denies everything under `not`.
  */
-import { Action, ChannelError, Consumer, Handlers, Permission, Route } from "@effect-channels/core"
+import { Action, ChannelError, Consumer, Handlers, Permission, Resource, Route } from "@effect-channels/core"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { OwnedRows } from "../models.ts"
 import { isAuthenticated } from "../users.ts"
+import { isOwner } from "./owned.ts"
 
 const { allow, deny } = Permission
 
@@ -13,6 +15,10 @@ const { allow, deny } = Permission
 const raise401 = Permission.action("raise401", () => Effect.fail(new ChannelError.InvalidCredentials()))
 
 const go = Action.make("go", { success: Schema.Struct({ reached: Schema.String }) })
+
+const AndOwned = Resource.make("and_owned", { repository: OwnedRows, param: "pk", actions: ["retrieve"] }).pipe(
+  Resource.permit(Permission.and(isAuthenticated, isOwner))
+)
 
 export const Perms = Consumer.make("perms", { path: "/perms/" }).pipe(
   Consumer.add(
@@ -27,7 +33,9 @@ export const Perms = Consumer.make("perms", { path: "/perms/" }).pipe(
     Route.make("not_allow/").pipe(Route.add(go), Route.permit(Permission.not(allow))),
     Route.make("not_deny/").pipe(Route.add(go), Route.permit(Permission.not(deny))),
     Route.make("auth_and_deny/").pipe(Route.add(go), Route.permit(Permission.and(isAuthenticated, deny))),
-    Route.make("raise401/").pipe(Route.add(go), Route.permit(raise401))
+    Route.make("raise401/").pipe(Route.add(go), Route.permit(raise401)),
+    // permission_classes = (IsAuthenticated & IsOwner,)
+    ...Resource.routes(AndOwned, "and_owned/")
   )
 )
 
@@ -44,5 +52,6 @@ export const PermsLive = Consumer.handlers(Perms).pipe(
   Handlers.handle("not_deny/", "go", reached("not_deny")),
   Handlers.handle("auth_and_deny/", "go", reached("auth_and_deny")),
   Handlers.handle("raise401/", "go", reached("raise401")),
+  Resource.handle(AndOwned),
   Handlers.toLayer
 )
