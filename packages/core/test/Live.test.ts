@@ -6,6 +6,7 @@ import {
   Filter,
   Handlers,
   Permission,
+  type Pipeline,
   Repository,
   Resource
 } from "@effect-channels/core"
@@ -72,6 +73,7 @@ interface Options {
   /** What is made of the repository. */
   readonly repository?: (rows: Notes["Service"]) => Notes["Service"]
   readonly layer?: ChannelLayer.ChannelLayer["Service"]
+  readonly limits?: Partial<Pipeline.Limits>
 }
 
 /** A server of notes. */
@@ -94,7 +96,8 @@ const start = Effect.fnUntraced(function*(options: Options = {}) {
     [Book],
     Consumer.handlers(Book).pipe(Resource.handle(resource), Handlers.toLayer).pipe(
       Layer.provide([users, Layer.succeed(Notes, rows), Layer.succeed(ChannelLayer.ChannelLayer, layer)])
-    )
+    ),
+    options.limits
   )
   let ids = 0
   return {
@@ -109,6 +112,14 @@ const start = Effect.fnUntraced(function*(options: Options = {}) {
       )
   }
 })
+
+/** What a client reads that has not read for a while. */
+const drained = (client: Parameters<typeof all>[0]) =>
+  Effect.gen(function*() {
+    const frames: Array<Frame> = []
+    for (let left = yield* all(client); left.length > 0; left = yield* all(client)) frames.push(...left)
+    return frames
+  })
 
 const subscribe = (query = "", id: number | string = 1, route = "notes/") => ({
   action: "subscribe",
@@ -352,6 +363,60 @@ describe("live queries", () => {
       assert.deepStrictEqual(yield* news(alice), ["snapshot 1a 3c"])
       yield* rows.update(3, { owner: "bob" })
       assert.deepStrictEqual(yield* news(alice), ["removed 3"])
+    }))
+
+  it.effect("tell a client that reads slowly less often, and nothing that is older than what it knows", () =>
+    Effect.gen(function*() {
+      const { connect, rows } = yield* start({ limits: { maxUnsent: 2000 } })
+      const alice = yield* connect("alice")
+      const bob = yield* connect("bob")
+      yield* alice.send(subscribe())
+      yield* bob.send(subscribe())
+      yield* all(bob)
+      let told = 0
+      for (let i = 1; i <= 300; i++) {
+        yield* rows.update(3, { text: `c${i}` })
+        told += (yield* all(bob)).length
+      }
+      assert.strictEqual(told, 300)
+      const versions = (yield* drained(alice)).flatMap(({ data }) =>
+        data?.type === "updated" ? [data.object.version] : []
+      )
+      assert.isAtLeast(versions.length, 2)
+      assert.isAtMost(versions.length, 30)
+      assert.deepStrictEqual(versions, versions.toSorted((a, b) => a - b))
+      assert.strictEqual(versions.at(-1), 301)
+    }))
+
+  it.effect("compute for each client what is computed by who it is", () =>
+    Effect.gen(function*() {
+      const resource = Resource.make("notes", {
+        repository: Notes,
+        actions: ["subscribe"],
+        computed: { isMine: Schema.Boolean }
+      })
+      const Book = Consumer.make("book", { path: "/ws/" }).pipe(Consumer.add(...Resource.collection(resource)))
+      const users = CurrentUser.layer(({ query }) =>
+        Effect.succeed(Authentication.authenticated({ name: String(query["user"]), roles: new Set<string>() }))
+      )
+      const pipeline = yield* serve(
+        [Book],
+        Consumer.handlers(Book).pipe(
+          Resource.handle(resource, {
+            computed: { isMine: ({ owner }) => Effect.orDie(CurrentUser.use(({ name }) => name === owner)) }
+          }),
+          Handlers.toLayer,
+          Layer.provide([users, Notes.layerMemory(seed.slice(0, 1)), ChannelLayer.layerMemory])
+        )
+      )
+      for (const user of ["alice", "bob"]) {
+        const client = yield* open(pipeline, `/ws/?user=${user}`, user)
+        yield* client.send({ action: "subscribe" })
+        const [{ data }] = (yield* all(client)) as [Frame]
+        assert.deepStrictEqual((data as { readonly results: ReadonlyArray<unknown> }).results, [
+          { ...seed[0], isMine: user === "alice" }
+        ])
+      }
     }))
 
   it.effect("read again what they could not read", () =>

@@ -162,7 +162,7 @@ class Handler {
       rows: this.#rows,
       key: definition.key,
       visible: seen,
-      render: renderer(this.#read, schemas.read, definition),
+      render: renderer(this.#read, schemas.read, definition, options.computed.length === 0),
       max: options.maxLive
     }
     const all = (request: Request) =>
@@ -282,11 +282,15 @@ const unsubscribe: compile.Run = (request) => {
     : Effect.fail(new Repository.NotFound({ message: "There is no such subscription" }))
 }
 
-/** Makes of a row what a client is told of it, once, whoever is told. */
+/**
+ * Makes of a row what a client is told of it: once, whoever is told, where that does not depend on whom, as what is computed by the
+ * application may.
+ */
 const renderer = (
   read: (row: Row) => Work,
   schema: Schema.Constraint,
-  definition: Repository.Definition
+  definition: Repository.Definition,
+  isAlike: boolean
 ): (row: Row) => Work<live.Told> => {
   const encode = Schema.encodeUnknownEffect(Schema.toCodecJson(schema))
   const fields = definition.schema.fields as Readonly<Record<string, Schema.Constraint>>
@@ -298,7 +302,7 @@ const renderer = (
     return Effect.gen(function*() {
       const json = JSON.stringify(yield* encode(yield* read(row)))
       const told = { key: JSON.stringify(yield* encodeKey(row[definition.key])), json }
-      known.set(row, told)
+      if (isAlike) known.set(row, told)
       return told
     })
   }

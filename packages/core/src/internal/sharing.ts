@@ -4,6 +4,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -14,13 +15,18 @@ import type { Feed } from "./feed.ts"
 
 type Row = Readonly<Record<string, unknown>>
 
-/** What a repository and a channel layer have been joined for, as often as that was asked for. */
-const shared = new WeakMap<object, Map<object, number>>()
-
 /** How long it waits before it tries again to tell others, in milliseconds. */
 const pause = 1_000
 
-/** Joins a repository to a channel layer, as long as the scope is open. Whoever asks for it first does it. */
+/** What a repository and a channel layer have been joined for. */
+interface Joint {
+  readonly scope: Scope.Closeable
+  count: number
+}
+
+const joints = new WeakMap<object, WeakMap<object, Joint>>()
+
+/** Joins a repository to a channel layer, once, as long as any of the scopes is open that it is asked for in. */
 export const share = (
   name: string,
   definition: Definition,
@@ -28,16 +34,26 @@ export const share = (
   feed: Feed,
   layer: ChannelLayer["Service"]
 ): Effect.Effect<void, never, Scope.Scope> => {
-  const counts = shared.get(rows) ?? new Map<object, number>()
-  shared.set(rows, counts)
-  const count = (by: number) => {
-    const counted = (counts.get(layer) ?? 0) + by
-    counts.set(layer, counted)
-    return counted
-  }
-  return Effect.flatMap(
-    Effect.acquireRelease(Effect.sync(() => count(1)), () => Effect.sync(() => count(-1))),
-    (counted) => counted > 1 ? Effect.void : join(name, definition, rows, feed, layer)
+  const own = joints.get(rows) ?? new WeakMap<object, Joint>()
+  joints.set(rows, own)
+  return Effect.acquireRelease(
+    Effect.suspend(() => {
+      const known = own.get(layer)
+      if (known !== undefined) {
+        known.count++
+        return Effect.void
+      }
+      const scope = Scope.makeUnsafe()
+      own.set(layer, { scope, count: 1 })
+      return Scope.provide(join(name, definition, rows, feed, layer), scope)
+    }),
+    () => {
+      const joint = own.get(layer)!
+      joint.count--
+      if (joint.count > 0) return Effect.void
+      own.delete(layer)
+      return Scope.close(joint.scope, Exit.void)
+    }
   )
 }
 

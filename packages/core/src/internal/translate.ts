@@ -89,8 +89,8 @@ const join = (tag: "And" | "Or", members: ReadonlyArray<Sides>): Sides => {
 
 const sidesOfCheck = (check: Permission.Check, facts: Permission.ActionFacts): Effect.Effect<Sides, never, unknown> =>
   check.query === undefined
-    // It can be decided neither now nor later.
-    ? Effect.succeed(every(false))
+    // What stays undecided allows nothing, and neither does its opposite.
+    ? Effect.succeed({ allowed: Filter.none, denied: Filter.none, failed: undefined })
     : Effect.map(Effect.exit(ask(check.query, facts)), (exit) =>
       Exit.isSuccess(exit)
         ? { allowed: exit.value, denied: Filter.not(exit.value), failed: undefined }
