@@ -41,12 +41,12 @@ import type * as Transport from "./Transport.ts"
  * @since 0.1.0
  */
 export interface Limits {
-  /** Requests of a connection that run or wait; one more is answered with status 503. Default 128. */
+  /** Requests of a connection that run, streams among them, or wait; one more is answered with status 503. Default 128. */
   readonly maxInFlight: number
   /**
    * Bytes that wait to be sent on a connection (what is not encoded yet counts by characters). Beyond it nothing more is read from
    * the connection, and none of its messages is started, until they have left; and events for it come to what they say of slow
-   * clients (`Event.WhenSlow`). Default 1 MiB.
+   * clients (`Event.WhenSlow`). Streams are not asked for items beyond half of it. Default 1 MiB.
    */
   readonly maxUnsent: number
   /** Characters of a message; a longer one is answered with status 413. Default 65,536. */
@@ -93,8 +93,8 @@ export interface Session {
   /** Releases what the handshake acquired, when the upgrade did not come about. */
   readonly abandon: Effect.Effect<void>
   /**
-   * Takes no more messages, waits for the replies of those in flight for so long, and closes the connection with 1012
-   * (service restart).
+   * Takes no more messages, ends streams with 503, waits for the replies of what else is in flight for so long, and closes the
+   * connection with 1012 (service restart).
    */
   readonly drain: (deadline: Duration.Input) => Effect.Effect<void>
 }

@@ -68,11 +68,12 @@ export interface Options {
   readonly pongTimeout?: Duration.Input | undefined
   /** Connections at once, handshakes included; one more is refused with 503. Default 20,000. */
   readonly maxConnections?: number | undefined
-  /** Requests of a connection that run or wait; one more is answered with status 503. Default 128. */
+  /** Requests of a connection that run, streams among them, or wait; one more is answered with status 503. Default 128. */
   readonly maxInFlight?: number | undefined
   /**
    * Bytes that wait to be sent on a connection before it is no longer read, and events come to what they say of slow clients
-   * (`Event.WhenSlow`). What is not encoded yet counts by characters. Default 1 MiB.
+   * (`Event.WhenSlow`). Streams are not asked for items beyond half of it. What is not encoded yet counts by characters.
+   * Default 1 MiB.
    */
   readonly maxUnsent?: number | undefined
   /** Whether messages are compressed (permessage-deflate). It costs memory and time for each connection. Default `false`. */
