@@ -164,16 +164,46 @@ type Find<Missing, Path, Name> = Extract<Missing, { readonly route: Path; readon
  * that gets it. Both may fail with the action's declared errors, and with `ChannelError.Undeclared`. The function answers with
  * an effect, or where the action says `stream: true`, with a stream.
  *
+ * `transaction` surrounds both, and what is decided about the object between them; see {@link handle}.
+ *
  * @category models
  * @since 0.1.0
  */
-export type HandlerOf<E extends AnyEndpoint, R, RObject> = E["subject"] extends { readonly object: unknown } ? {
-    readonly object: (
-      request: E["request"]
-    ) => Effect.Effect<E["subject"]["object"], E["error"] | ChannelError.Undeclared, RObject>
-    readonly run: (request: E["request"] & E["subject"]) => OutcomeOf<E, R>
-  }
+export type HandlerOf<E extends AnyEndpoint, R, RObject, RTransaction = never> = E["subject"] extends
+  { readonly object: unknown } ?
+    & {
+      readonly object: (
+        request: E["request"]
+      ) => Effect.Effect<E["subject"]["object"], E["error"] | ChannelError.Undeclared, RObject>
+      readonly run: (request: E["request"] & E["subject"]) => OutcomeOf<E, R>
+    }
+    & (E["stream"] extends true ? unknown : { readonly transaction?: TransactionOf<E, RTransaction> | undefined })
   : (request: E["request"]) => OutcomeOf<E, R>
+
+/**
+ * What does an effect as a whole or not at all: where the effect fails, or is interrupted, nothing of it is kept. It hands on what
+ * the effect answers with and fails with, whatever that is, and may fail itself as the handler may.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type TransactionOf<E extends AnyEndpoint, R> = (
+  effect: Effect.Effect<Surrounded<"success">, Surrounded<"error">, Surrounded<"services">>
+) => Effect.Effect<
+  Surrounded<"success">,
+  Surrounded<"error"> | E["error"] | ChannelError.Undeclared,
+  Surrounded<"services"> | R
+>
+
+/**
+ * The success, the error or the services of what a transaction surrounds: they are no matter of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Surrounded<out Part extends "success" | "error" | "services"> {
+  readonly "~surrounded": Part
+}
 
 /**
  * What the handler of an endpoint answers with.
@@ -280,30 +310,74 @@ export const make = <Name extends string, Params, Members, Needs, R>(
  * )
  * ```
  *
+ * Where the object is written, `transaction` does all of it in one: the object is loaded, the permissions decided that look at it,
+ * and the handler run. Whoever is denied, and whatever fails, is interrupted or takes too long, leaves nothing behind. The reply,
+ * and what is broadcast, comes after the commit.
+ *
+ * **Example** (In a transaction)
+ *
+ * ```ts
+ * import { Action, Consumer, Handlers, Repository, Resource } from "@effect-channels/core"
+ * import * as Effect from "effect/Effect"
+ * import * as Schema from "effect/Schema"
+ *
+ * class Job extends Schema.Class<Job>("Job")({ id: Schema.Int, state: Schema.Literals(["open", "done"]) }) {}
+ * class Jobs extends Repository.Service<Jobs>()("app/Jobs", { schema: Job, key: "id" }) {}
+ *
+ * const finish = Action.make("finish", {
+ *   success: Job,
+ *   error: [Repository.NotFound, Repository.Conflict, Repository.StaleVersion]
+ * }).pipe(Action.object(Job))
+ * const OneJob = Consumer.make("job", { path: "/ws/jobs/:id/", params: { id: Schema.NumberFromString } }).pipe(
+ *   Consumer.add(finish)
+ * )
+ *
+ * const OneJobLive = Consumer.handlers(OneJob).pipe(
+ *   Handlers.handle("finish", {
+ *     object: ({ params }) => Repository.get(Jobs, params.id),
+ *     run: ({ object }) => Jobs.use((jobs) => jobs.update(object.id, { state: "done" })),
+ *     transaction: (effect) => Jobs.use((jobs) => jobs.transaction(effect))
+ *   }),
+ *   Handlers.toLayer
+ * )
+ * ```
+ *
  * @category combinators
  * @since 0.1.0
  */
 export const handle: {
-  <Missing extends AnyEndpoint, R0, const Name extends Find<Missing, "", string>["name"], R = never, RObject = never>(
+  <
+    Missing extends AnyEndpoint,
+    R0,
+    const Name extends Find<Missing, "", string>["name"],
+    R = never,
+    RObject = never,
+    RTransaction = never
+  >(
     name: Name,
-    handler: HandlerOf<Find<Missing, "", Name>, R, RObject>
+    handler: HandlerOf<Find<Missing, "", Name>, R, RObject, RTransaction>
   ): <Consumer extends string>(
     self: Handlers<Consumer, Missing, R0>
-  ) => Handlers<Consumer, Exclude<Missing, { readonly route: ""; readonly name: Name }>, R0 | R | RObject>
+  ) => Handlers<Consumer, Exclude<Missing, { readonly route: ""; readonly name: Name }>, R0 | R | RObject | RTransaction>
   <
     Missing extends AnyEndpoint,
     R0,
     const Path extends Missing["route"],
     const Name extends Find<Missing, Path, string>["name"],
     R = never,
-    RObject = never
+    RObject = never,
+    RTransaction = never
   >(
     route: Path,
     name: Name,
-    handler: HandlerOf<Find<Missing, Path, Name>, R, RObject>
+    handler: HandlerOf<Find<Missing, Path, Name>, R, RObject, RTransaction>
   ): <Consumer extends string>(
     self: Handlers<Consumer, Missing, R0>
-  ) => Handlers<Consumer, Exclude<Missing, { readonly route: Path; readonly name: Name }>, R0 | R | RObject>
+  ) => Handlers<
+    Consumer,
+    Exclude<Missing, { readonly route: Path; readonly name: Name }>,
+    R0 | R | RObject | RTransaction
+  >
 } =
   (...args: [name: string, handler: compile.Handle] | [route: string, name: string, handler: compile.Handle]) =>
   (self: Handlers<string, unknown, unknown>): never => {

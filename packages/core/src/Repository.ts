@@ -61,6 +61,14 @@ export class StaleVersion
 }
 
 /**
+ * The errors that writing a row may fail with, for an action that does.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const writeErrors = [NotFound, Conflict, StaleVersion] as const
+
+/**
  * The schema of a row: a `Schema.Struct`, a `Schema.Class`, or a `Model.Class` of `effect/schema/Model`. It needs no services.
  *
  * @category models
@@ -171,6 +179,11 @@ export interface Repository<Row, Key, New> {
    * `lock` are not written by anybody else before it has ended.
    */
   readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | ChannelError.Unavailable, R>
+  /**
+   * Does something once the transaction that this is part of is committed, and nothing where it is rolled back; at once outside of
+   * one. What `transaction` answers comes after it. It must not take long, nor use what the transaction has.
+   */
+  readonly afterCommit: <R>(effect: Effect.Effect<void, never, R>) => Effect.Effect<void, never, R>
   /**
    * Calls a function with what is written, once it is committed, as long as the scope is open: the repository's own writes, and
    * those of others as far as its layer hears of them. The function must not throw, and takes no time.

@@ -11,6 +11,7 @@ import type * as Event_ from "../Event.ts"
 import type * as Group_ from "../Group.ts"
 import * as Permission from "../Permission.ts"
 import type { Delivery } from "./audience.ts"
+import { type Encode, encoder } from "./encoding.ts"
 import type { Deliveries, Observer } from "./observe.ts"
 
 /** A group, ready to be joined. */
@@ -83,12 +84,12 @@ export const decoder = (schema: Schema.Constraint): Event["decode"] => {
   return (json) => Effect.suspend(() => decode(JSON.parse(json)))
 }
 
-const codecs = new WeakMap<Schema.Constraint, (value: unknown) => Effect.Effect<unknown, Schema.SchemaError, unknown>>()
+const codecs = new WeakMap<Schema.Constraint, Encode>()
 
 /** Encodes by the JSON form of a schema, which is made once. */
 export const encode = (schema: Schema.Constraint, value: unknown): Effect.Effect<string, unknown, unknown> => {
   let codec = codecs.get(schema)
-  if (codec === undefined) codecs.set(schema, codec = Schema.encodeUnknownEffect(Schema.toCodecJson(schema)))
+  if (codec === undefined) codecs.set(schema, codec = encoder(schema))
   return Effect.mapEager(codec(value), (encoded) => JSON.stringify(encoded) ?? "null")
 }
 

@@ -22,6 +22,7 @@ import type * as Route_ from "../Route.ts"
 import * as Settings from "../Settings.ts"
 import type { Rule } from "../Throttle.ts"
 import * as channels from "./channels.ts"
+import { type Encode, encoder } from "./encoding.ts"
 import * as Envelope from "./envelope.ts"
 import { Observer, type Tally } from "./observe.ts"
 import * as Path from "./path.ts"
@@ -189,8 +190,6 @@ export type Decode = (
   input: unknown,
   options?: { readonly errors: "all" }
 ) => Effect.Effect<unknown, Schema.SchemaError, unknown>
-type Encode = (value: unknown) => Effect.Effect<unknown, Schema.SchemaError, unknown>
-
 /** A declared error of an action. */
 export interface DeclaredError {
   readonly is: (error: unknown) => boolean
@@ -572,8 +571,6 @@ const optionalDecoder = (schema: Schema.Constraint): Decode => {
 
 const isOptional = (schema: Schema.Constraint): boolean =>
   SchemaAST.isOptional(schema.ast) || SchemaAST.isOptional(SchemaAST.toEncoded(schema.ast))
-
-const encoder = (schema: Schema.Constraint): Encode => Schema.encodeUnknownEffect(Schema.toCodecJson(schema))
 
 /** A declared error, or each member of a union of them: it has its own status, or that of the union. */
 const declared = (schema: Schema.Constraint, outer = 500): ReadonlyArray<DeclaredError> => {

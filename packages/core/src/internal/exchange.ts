@@ -320,18 +320,17 @@ export class Exchange {
         const decision = Decision.conclude(Effect.isEffect(decided) ? yield* decided : decided)
         if (decision._tag !== "Allow") return yield* Effect.fail(new TurnedAway(decision))
       }
-      if (this.isOutdated) return yield* Effect.fail(new TurnedAway(Decision.undecided))
-      if (this.#residuals !== undefined) this.#decidedIn = "object"
-      if (this.#decidedIn !== undefined) this.#count("Allow", "", this.#decidedIn)
-      this.#isRunning = true
-      this.#told = this.#epoch
+      // What surrounds it may do it again, after a conflict say: then it is running already.
+      if (!this.#isRunning) {
+        if (this.isOutdated) return yield* Effect.fail(new TurnedAway(Decision.undecided))
+        if (this.#residuals !== undefined) this.#decidedIn = "object"
+        if (this.#decidedIn !== undefined) this.#count("Allow", "", this.#decidedIn)
+        this.#isRunning = true
+        this.#told = this.#epoch
+      }
       return yield* attempt(this.endpoint!.run as compile.Run, this.#request)
     })
-    try {
-      return surround(Effect.flatMap(Effect.suspend(() => attempt(load, this.#request)), permitted))
-    } catch (defect) {
-      return Exit.die(defect)
-    }
+    return attempt(surround, Effect.flatMap(Effect.suspend(() => attempt(load, this.#request)), permitted))
   }
 
   /** Calls the handler, and goes on with its stream. */
@@ -351,12 +350,12 @@ export class Exchange {
   /** Goes on with what the stage waited for. */
   #leave(exit: Exit.Exit<unknown, unknown>): void {
     if (exit._tag === "Failure") {
-      if (this.#stage === Stage.Transaction && !this.#isRunning) {
-        const turned = exit.cause.reasons.find((reason) => reason._tag === "Fail" && reason.error instanceof TurnedAway)
-        if (turned !== undefined) {
-          this.#judge(((turned as Cause.Fail<unknown>).error as TurnedAway).decision)
-          return
-        }
+      const turned = this.#stage === Stage.Transaction ? turnedAwayIn(exit.cause) : undefined
+      if (turned !== undefined) {
+        // It is not what the handler has failed with.
+        this.#stage = Stage.ObjectPermission
+        this.#judge(turned.decision)
+        return
       }
       if (this.#stage === Stage.Payload || this.#stage === Stage.Fields) {
         // To look for all the problems takes longer than to look for one: it is done where there is one.
@@ -549,6 +548,15 @@ class TurnedAway {
   constructor(decision: Decision.Deny | Decision.Failed) {
     this.decision = decision
   }
+}
+
+/** Who was turned away, where nothing else has broken besides. */
+const turnedAwayIn = ({ reasons }: Cause.Cause<unknown>): TurnedAway | undefined => {
+  const found = reasons.map((reason) =>
+    reason._tag === "Fail" ? reason.error : reason._tag === "Die" ? reason.defect : undefined
+  )
+  const isBroken = reasons.some((reason) => reason._tag === "Die" && !(reason.defect instanceof TurnedAway))
+  return isBroken ? undefined : found.find((error) => error instanceof TurnedAway)
 }
 
 const allErrors = { errors: "all" } as const

@@ -173,6 +173,8 @@ interface Work {
   readonly table: Table
   /** The keys of what is written, and not told yet. */
   readonly written: Map<string, unknown>
+  /** What is done once it is committed. */
+  readonly after: Array<Effect.Effect<void>>
   /** Held by whoever writes in it: one write, or one transaction that is part of it. */
   readonly lock: Semaphore.Semaphore
   isOver: boolean
@@ -197,6 +199,7 @@ const make = Effect.fnUntraced(function*(
     outer,
     table: new Table(unique, outer?.table),
     written: new Map(),
+    after: [],
     lock: Semaphore.makeUnsafe(1),
     isOver: false
   })
@@ -234,6 +237,7 @@ const make = Effect.fnUntraced(function*(
     work.isOver = true
     work.table.commit()
     for (const [id, written] of work.written) outer.written.set(id, written)
+    outer.after.push(...work.after)
     tell(outer)
   }
 
@@ -277,6 +281,21 @@ const make = Effect.fnUntraced(function*(
     yield* Effect.orDie(Effect.flatMap(maker.make(row), (made) => put(committed, undefined, made)))
   }
 
+  const within = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    alone((outer, transactions) => {
+      const work = begin(outer)
+      return effect.pipe(
+        Effect.provideService(Transactions, new Map([...transactions, [committed, work]])),
+        // What others still write in it is part of it.
+        Effect.tap(() => work.lock.withPermit(Effect.sync(() => commit(work)))),
+        Effect.onExit(() =>
+          Effect.sync(() => {
+            work.isOver = true
+          })
+        )
+      )
+    })
+
   const repository: Repository.Repository<Row, unknown, Row> = {
     find: (id) => read((table) => Option.fromUndefinedOr(table.get(idOf(id)))),
     select: (selection) => read((table) => select(table, selection)),
@@ -303,18 +322,20 @@ const make = Effect.fnUntraced(function*(
           tell(work)
         })),
     transaction: (effect) =>
-      alone((outer, transactions) => {
-        const work = begin(outer)
-        return effect.pipe(
-          Effect.provideService(Transactions, new Map([...transactions, [committed, work]])),
-          // What others still write in it is part of it.
-          Effect.tap(() => work.lock.withPermit(Effect.sync(() => commit(work)))),
-          Effect.onExit(() =>
-            Effect.sync(() => {
-              work.isOver = true
-            })
-          )
+      Effect.uninterruptibleMask((restore) =>
+        Effect.tap(
+          restore(within(effect)),
+          Effect.suspend(() => Effect.all(committed.after.splice(0), { discard: true }))
         )
+      ),
+    afterCommit: (effect) =>
+      Effect.contextWith((context: Context.Context<never>) => {
+        const work = workIn(Context.get(context, Transactions))
+        const later = Effect.provideContext(
+          effect as Effect.Effect<void>,
+          Context.add(context, Transactions, new Map())
+        )
+        return work === committed ? later : Effect.sync(() => void work.after.push(later))
       }),
     changes: (listener) =>
       Effect.asVoid(Effect.acquireRelease(

@@ -1050,6 +1050,44 @@ export const repositorySuite = <E>(name: string, { isRemote, layer, runs = 100 }
         }).pipe(withTasks()), limit)
     })
 
+    describe("after a commit", () => {
+      test("is done what was put off, in its order, and sees what was written", () =>
+        Effect.gen(function*() {
+          const words = yield* Words
+          const done: Array<string> = []
+          const note = (text: string) =>
+            words.afterCommit(Effect.map(
+              Effect.orDie(words.count(Filter.all)),
+              (count) => void done.push(`${text} ${count}`)
+            ))
+          yield* note("at once")
+          yield* words.transaction(Effect.gen(function*() {
+            yield* note("first")
+            yield* words.insert({ word: "b", text: "" })
+            yield* words.transaction(Effect.andThen(words.insert({ word: "c", text: "" }), note("within")))
+            yield* Effect.exit(words.transaction(Effect.andThen(note("lost"), Effect.fail("no"))))
+            yield* note("last")
+            assert.deepStrictEqual(done, ["at once 1"])
+          }))
+          assert.deepStrictEqual(done, ["at once 1", "first 3", "within 3", "last 3"])
+        }).pipe(withWords([{ word: "a", text: "A" }])), limit)
+
+      test("is nothing done where it is rolled back", () =>
+        Effect.gen(function*() {
+          const words = yield* Words
+          const done: Array<string> = []
+          for (const end of [Effect.fail("no"), Effect.die("broken"), Effect.interrupt]) {
+            yield* Effect.exit(words.transaction(Effect.gen(function*() {
+              yield* words.afterCommit(Effect.sync(() => void done.push("outer")))
+              yield* words.transaction(words.afterCommit(Effect.sync(() => void done.push("inner"))))
+              return yield* end
+            })))
+          }
+          yield* words.transaction(words.afterCommit(Effect.sync(() => void done.push("end"))))
+          assert.deepStrictEqual(done, ["end"])
+        }).pipe(withWords()), limit)
+    })
+
     describe("changes", () => {
       test("are told of everything that is written", () =>
         Effect.gen(function*() {
