@@ -11,7 +11,10 @@ export default defineConfig({
       project("core", "packages/core", ["test/**/*.test.ts"]),
       project("jwt", "packages/jwt", ["test/**/*.test.ts"]),
       project("node", "packages/node", ["test/**/*.test.ts"]),
+      project("postgres", "packages/postgres", ["test/**/*.test.ts"]),
       project("redis", "packages/redis", ["test/**/*.test.ts"]),
+      project("sql", "packages/sql", ["test/**/*.test.ts"]),
+      project("sqlite", "packages/sqlite", ["test/**/*.test.ts"]),
       project("examples", "examples", ["*/*.test.ts", "*/test/**/*.test.ts"]),
       {
         test: {
