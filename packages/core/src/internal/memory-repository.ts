@@ -337,6 +337,8 @@ const make = Effect.fnUntraced(function*(
         )
         return work === committed ? later : Effect.sync(() => void work.after.push(later))
       }),
+    // They are in no other process.
+    hearsAll: true,
     changes: (listener) =>
       Effect.asVoid(Effect.acquireRelease(
         Effect.sync(() => {
