@@ -343,3 +343,80 @@ it("ends within a second, and tells its clients that it restarts", async () => {
   assert.isBelow(took, 1000)
   assert.strictEqual(await closed, 1012)
 }, 30_000)
+
+describe("/items/, /itemlist/, /item/:pk/", () => {
+  const item = (id: number) => ({ id, title: `Title${id}`, content: `Content${id}`, quantity: id })
+  const items = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => item(from + i))
+
+  it("come in pages", () =>
+    withClient("/items/", undefined, async (client) => {
+      const list = async (route: string) => (await client.ask({ action: "list", route })).data
+      assert.deepStrictEqual(await list("items/?page=2&foo=bar"), {
+        count: 25,
+        next: "items/?foo=bar&page=3",
+        previous: "items/?foo=bar",
+        results: items(11, 20)
+      })
+      assert.deepStrictEqual(await list("sized/?page_size=3"), {
+        count: 25,
+        next: "sized/?page=2&page_size=3",
+        previous: null,
+        results: items(1, 3)
+      })
+      assert.deepStrictEqual(await list("limit/?limit=2&offset=4"), {
+        count: 25,
+        next: "limit/?limit=2&offset=6",
+        previous: "limit/?limit=2&offset=2",
+        results: items(5, 6)
+      })
+      assert.deepStrictEqual(await list("filtered/?search=title25"), {
+        count: 1,
+        next: null,
+        previous: null,
+        results: items(25, 25)
+      })
+      assert.strictEqual((await client.ask({ action: "list", route: "items/?page=4" })).status, 404)
+    }))
+
+  it("are created, changed and deleted", () =>
+    withClient("/itemlist/", undefined, async (list) => {
+      const data = { title: " new ", content: "N" }
+      const created = (await list.ask({ action: "create", data })).data as ReturnType<typeof item>
+      assert.deepStrictEqual(created, { id: created.id, title: "new", content: "N", quantity: 0 })
+      await withClient(`/item/${created.id}/`, undefined, async (one) => {
+        assert.deepStrictEqual(await one.ask({ action: "retrieve" }), success(200, created, "retrieve"))
+        assert.deepStrictEqual(
+          await one.ask({ action: "partial_update", data: { quantity: 3 } }),
+          success(200, { ...created, quantity: 3 }, "partial_update")
+        )
+        // What has a default, and is left out, stays as it is.
+        assert.deepStrictEqual(
+          await one.ask({ action: "update", data: { title: "other", content: "O" } }),
+          success(200, { id: created.id, title: "other", content: "O", quantity: 3 }, "update")
+        )
+        assert.deepStrictEqual(refused(await one.ask({ action: "update", data: { title: "" } })), [
+          400,
+          "invalid",
+          "invalid"
+        ])
+        assert.deepStrictEqual(await one.ask({ action: "destroy" }), success(204, null, "destroy"))
+        assert.deepStrictEqual(refused(await one.ask({ action: "retrieve" })), [404, "not_found"])
+      })
+    }))
+})
+
+describe("/owned/", () => {
+  it.each([["alice", 200, 403], ["bob", 403, 200], [undefined, 403, 403]] as const)(
+    "as %s",
+    (username, first, second) =>
+      withClient("/owned/", username, async (client) => {
+        const retrieved = async (route: string) => (await client.ask({ action: "retrieve", route })).status
+        assert.strictEqual(await retrieved("owned/1/"), first)
+        assert.strictEqual(await retrieved("owned/2/"), second)
+        assert.strictEqual(await retrieved("readable/1/"), 200)
+        assert.strictEqual(await retrieved("owned/9/"), username === undefined ? 403 : 404)
+        const change = { action: "partial_update", route: "readable/1/", data: {} }
+        assert.strictEqual((await client.ask(change)).status, first)
+      })
+  )
+})

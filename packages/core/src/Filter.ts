@@ -218,6 +218,21 @@ export const fields = <Row>(): Fields<Row> => comparisons as unknown as Fields<R
 /**
  * The rows that all of these filters mean; every row where there is none.
  *
+ * **Example** (A filter with a part that may be missing)
+ *
+ * ```ts
+ * import { Filter } from "@effect-channels/core"
+ *
+ * interface Task {
+ *   readonly owner: number
+ *   readonly status: "open" | "done"
+ * }
+ * const task = Filter.fields<Task>()
+ *
+ * const tasksOf = (owner: number, status?: Task["status"]) =>
+ *   Filter.and(task.eq("owner", owner), status === undefined ? Filter.all : task.eq("status", status))
+ * ```
+ *
  * @category combinators
  * @since 0.1.0
  */
@@ -249,6 +264,21 @@ export const not = <Row>(self: Filter<Row>): Filter<Row> => make(evaluate.simpli
 
 /**
  * Makes a function of a filter that tells whether a row is meant. Make it once, and call it often.
+ *
+ * **Example** (The open tasks among some)
+ *
+ * ```ts
+ * import { Filter } from "@effect-channels/core"
+ *
+ * interface Task {
+ *   readonly title: string
+ *   readonly status: "open" | "done"
+ * }
+ *
+ * const isOpen = Filter.matches(Filter.fields<Task>().eq("status", "open"))
+ *
+ * const open = (tasks: ReadonlyArray<Task>) => tasks.filter(isOpen)
+ * ```
  *
  * @category interpreters
  * @since 0.1.0

@@ -57,6 +57,8 @@ export interface Handlers<out Name extends string, out Missing, out R> extends P
   readonly "~missing": Missing
   readonly consumer: Consumer.Any
   readonly handlers: ReadonlyArray<compile.Handler>
+  /** What the types could not tell of how they were added. */
+  readonly problems: ReadonlyArray<string>
 }
 
 /**
@@ -137,9 +139,22 @@ type Simplify<A> = { readonly [K in keyof A]: A[K] } extends infer B ? B : never
 type Unpermitted<Members, Path extends string, Params, Needs, Outer, OuterNeeds> = Members extends
   Action.Action<infer N, infer P, infer _F, infer _S, infer _E, infer O, infer Own, infer _R, infer _Stream>
   ? [Facts<P, O, Params>, Facts<P, O, Outer>] extends [Needs & Own, OuterNeeds] ? never
-  : `The permission of action "${N}" in route "${Path}" looks at an object, payload or params which are not there`
+  : Unnamed<O, Own, Params> extends infer Param extends string
+    ? [Param] extends [never]
+      ? `The permission of action "${N}" in route "${Path}" looks at an object, payload or params which are not there`
+    : Param extends keyof Params
+      ? `The parameter "${Param}" in the path of action "${N}" is no key of the object: see Resource.params`
+    : `The path of action "${N}" has no parameter "${Param}", which names the object: see Resource.params`
+  : never
   : Members extends Route.Route<infer Tail, infer Own, infer Inner, infer Needs2, infer _R>
     ? Unpermitted<Inner, `${Path}${Tail}`, Params & Own, Needs & Needs2, Outer, OuterNeeds>
+  : never
+
+/** The parameter that names the object of a resource, where it does not. */
+type Unnamed<O, Own, Params> = O extends { readonly "~param": infer Param extends string }
+  ? Own extends { readonly params: { readonly [K in Param]: infer Key } }
+    ? Params extends { readonly [K in Param]: Key } ? never : Param
+  : never
   : never
 
 type Facts<P extends Schema.Constraint, O, Params> =
@@ -276,7 +291,7 @@ const proto = Value.prototype<Handlers<string, unknown, unknown>>(TypeId, (self)
  */
 export const make = <Name extends string, Params, Members, Needs, R>(
   consumer: Consumer.Consumer<Name, Params, Members, Needs, R> & Permitted<Members, Params, Needs>
-): Handlers<Name, Endpoints<Members, "", Params>, R> => Value.make(proto, { consumer, handlers: [] })
+): Handlers<Name, Endpoints<Members, "", Params>, R> => Value.make(proto, { consumer, handlers: [], problems: [] })
 
 /**
  * Adds the handler of an action: of the consumer's own by the action's name, of a route's by the full pattern of the route
@@ -358,7 +373,11 @@ export const handle: {
     handler: HandlerOf<Find<Missing, "", Name>, R, RObject, RTransaction>
   ): <Consumer extends string>(
     self: Handlers<Consumer, Missing, R0>
-  ) => Handlers<Consumer, Exclude<Missing, { readonly route: ""; readonly name: Name }>, R0 | R | RObject | RTransaction>
+  ) => Handlers<
+    Consumer,
+    Exclude<Missing, { readonly route: ""; readonly name: Name }>,
+    R0 | R | RObject | RTransaction
+  >
   <
     Missing extends AnyEndpoint,
     R0,
@@ -393,9 +412,10 @@ export const handle: {
  */
 export type Complete<Missing> = [Missing] extends [never] ? unknown : { readonly "missing handlers": Names<Missing> }
 
-type Names<Missing> = Missing extends
-  Endpoint<infer Path, infer Name, infer _R, infer _S, infer _A, infer _E, infer _Stream>
-  ? Path extends "" ? `action "${Name}"` : `action "${Name}" of route "${Path}"`
+type Names<Missing> = Missing extends { readonly subject: { readonly "~resource": infer Name extends string } }
+  ? `resource "${Name}": add Resource.handle`
+  : Missing extends Endpoint<infer Path, infer Name, infer _R, infer _S, infer _A, infer _E, infer _Stream>
+    ? Path extends "" ? `action "${Name}"` : `action "${Name}" of route "${Path}"`
   : never
 
 /**
@@ -416,7 +436,7 @@ export const toLayer = <Name extends string, Missing, R>(
     Live(self.consumer.name as Name),
     Effect.gen(function*() {
       const context = yield* Effect.context<Requirements<R>>()
-      const compiled = compile.make(self.consumer, self.handlers, context as Context.Context<never>)
+      const compiled = compile.make(self, context as Context.Context<never>)
       if (Array.isArray(compiled)) {
         return yield* new DefinitionError({ consumer: self.consumer.name, problems: compiled })
       }

@@ -177,6 +177,29 @@ export const limitOffset = (options?: {
  *
  * Order by what does not change: a row that moves may be seen twice, or not at all.
  *
+ * **Example** (The newest first, with cursors that hold on every server)
+ *
+ * ```ts
+ * import { Pagination, Repository, Resource, Settings } from "@effect-channels/core"
+ * import * as Config from "effect/Config"
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ * import * as Schema from "effect/Schema"
+ *
+ * class Note extends Schema.Class<Note>("Note")({ id: Schema.Int, text: Schema.String, madeAt: Schema.Date }) {}
+ * class Notes extends Repository.Service<Notes>()("app/Notes", { schema: Note, key: "id" }) {}
+ *
+ * const NoteResource = Resource.make("notes", {
+ *   repository: Notes,
+ *   pagination: Pagination.cursor({ size: 50 }),
+ *   order: ["-madeAt"]
+ * })
+ *
+ * const SettingsLive = Layer.unwrap(
+ *   Effect.map(Config.Redacted("CURSOR_SECRET"), (secret) => Settings.layer({ secret }))
+ * )
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */

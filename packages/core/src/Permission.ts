@@ -87,7 +87,7 @@ export interface Check {
   /** Which objects it says yes to, as a filter; see {@link where}. */
   readonly query?: ((facts: never) => Filter.Any | Effect.Effect<Filter.Any, unknown, unknown>) | undefined
   /** Whether it says the same of every object of a route, see {@link ActionCheckOptions}. */
-  readonly isAlike?: boolean | undefined
+  readonly everyObject?: boolean | "passed" | undefined
 }
 
 /**
@@ -139,9 +139,10 @@ export interface ActionCheckOptions extends CheckOptions {
   /**
    * Whether it says the same of every object of a resource: it does not look at what the route names of one, such as its key. The
    * list of a resource asks it once, for all of its objects. Default `false`: then its resource cannot be listed, unless each
-   * object is asked for.
+   * object is asked for. With `"passed"` it is about messages, not objects, as a throttle is: what has let the request in lets all
+   * objects in.
    */
-  readonly everyObject?: boolean | undefined
+  readonly everyObject?: boolean | "passed" | undefined
 }
 
 /**
@@ -245,7 +246,7 @@ const check = <Facts, E, R>(
   name: string,
   evaluate: (facts: never) => Answer,
   options:
-    | CheckOptions & { readonly query?: Check["query"]; readonly everyObject?: boolean | undefined }
+    | CheckOptions & { readonly query?: Check["query"]; readonly everyObject?: Check["everyObject"] }
     | undefined,
   isScoped = false
 ): Permission<Facts, E, R> =>
@@ -256,7 +257,7 @@ const check = <Facts, E, R>(
     evaluate,
     isScoped,
     query: options?.query,
-    isAlike: options?.everyObject,
+    everyObject: options?.everyObject,
     denied: Decision.deny({
       check: name,
       phase,

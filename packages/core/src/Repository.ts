@@ -34,7 +34,9 @@ export class NotFound extends Schema.TaggedError<NotFound>("effect-channels/Repo
 }
 
 /**
- * Another row has the same value in a field where each has its own. Status 409. `fields` are those fields, where they are known.
+ * The row cannot be written like this: another one has the same value in a field where each has its own. A database refuses
+ * other things as well: a row to refer to that is not there, a row that others refer to, values that a `CHECK` does not permit, or
+ * that a column cannot hold. Status 409. `fields` are the fields that it is about, where they are known.
  *
  * @category errors
  * @since 0.1.0
@@ -138,6 +140,17 @@ export interface Selection<in Row> {
 export type Change<Key> =
   | { readonly _tag: "Written"; readonly keys: ReadonlyArray<Key> }
   | { readonly _tag: "Unknown" }
+
+/**
+ * Where a repository hears of what is written, by itself and by everybody else, once it is committed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Feed<out Key> {
+  /** Calls a function with each change as long as the scope is open. */
+  readonly subscribe: (listener: (change: Change<Key>) => void) => Effect.Effect<void, never, Scope.Scope>
+}
 
 /**
  * Rows of type `Row`, each with its own `Key`; `New` is what a new one is made of.
@@ -265,6 +278,14 @@ export interface AnyClass {
  * @since 0.1.0
  */
 export type RowOf<C extends AnyClass> = C["definition"]["schema"]["Type"]
+
+/**
+ * The type of a repository's keys.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type KeyOf<C extends AnyClass> = RowOf<C>[C["definition"]["key"] & keyof RowOf<C>]
 
 /**
  * Names a repository.

@@ -23,7 +23,7 @@
  * | `update` | object | the object; fields that have a default and are left out stay as they are | 200; 409 |
  * | `partial_update` | object | the object; fields that are left out stay as they are | 200; 409 |
  * | `destroy` | object | nothing | 204 |
- * | `subscribe` | both | the objects, and then their changes, as a stream | 206 |
+ * | `subscribe` | both | the objects, and then their changes, as a stream; nothing at its end | 206; 200 at its end |
  * | `unsubscribe` | both | nothing | 204; 404 where nothing is subscribed to |
  *
  * An object that is not there is 404; one that the caller may not have is 403. The object is loaded, its permission decided, and
@@ -183,6 +183,7 @@ export interface Options {
   readonly order: ReadonlyArray<string>
   readonly unknownParameters: "refuse" | "ignore"
   readonly perObject: boolean
+  readonly readOnly: ReadonlyArray<string>
   readonly writeOnly: ReadonlyArray<string>
   readonly computed: ReadonlyArray<string>
   /** So many objects a live query has at the most. */
@@ -246,21 +247,17 @@ type IsGiven<F> = F extends { readonly "~type.optionality": "optional" } ? true
   : false
 
 /** What a client sends for the whole of an object. */
-type UpdateOf<Fields, Version> = Payload<
-  Simplify<
-    & { readonly [K in keyof Fields as IsOptional<Fields[K]> extends true ? never : K]: TypeOf<Fields[K]> }
-    & { readonly [K in keyof Fields as IsOptional<Fields[K]> extends true ? K : never]?: TypeOf<Fields[K]> }
-    & { readonly [K in Version & string]: number }
-  >
->
+type UpdateOf<Fields, Version> = Simplify<
+  & { readonly [K in keyof Fields as IsOptional<Fields[K]> extends true ? never : K]: TypeOf<Fields[K]> }
+  & { readonly [K in keyof Fields as IsOptional<Fields[K]> extends true ? K : never]?: TypeOf<Fields[K]> }
+  & { readonly [K in Version & string]: number }
+> extends infer A ? Payload<A> : never
 
 /** What a client sends for a part of an object. */
-type PartialUpdateOf<Fields, Version> = Payload<
-  Simplify<
-    & { readonly [K in keyof Fields]?: TypeOf<Fields[K]> }
-    & { readonly [K in Version & string]?: number }
-  >
->
+type PartialUpdateOf<Fields, Version> = Simplify<
+  & { readonly [K in keyof Fields]?: TypeOf<Fields[K]> }
+  & { readonly [K in Version & string]?: number }
+> extends infer A ? Payload<A> : never
 
 type TypeOf<F> = F extends { readonly Type: infer A } ? A : never
 
@@ -371,7 +368,7 @@ export interface ObjectActions<Name extends string, P extends Parts, Needs, R> {
     Schema.Void,
     P["Read"],
     typeof Repository.NotFound,
-    On<Name, P>,
+    On<Name, P["Row"], P["Param"]>,
     NeedsOf<Needs, "retrieve"> & Named<P>,
     R
   >
@@ -381,7 +378,7 @@ export interface ObjectActions<Name extends string, P extends Parts, Needs, R> {
     Schema.Void,
     P["Read"],
     WriteError,
-    On<Name, P>,
+    On<Name, P["Row"], P["Param"]>,
     NeedsOf<Needs, "update"> & Named<P>,
     R
   >
@@ -391,7 +388,7 @@ export interface ObjectActions<Name extends string, P extends Parts, Needs, R> {
     Schema.Void,
     P["Read"],
     WriteError,
-    On<Name, P>,
+    On<Name, P["Row"], P["Param"]>,
     NeedsOf<Needs, "partial_update"> & Named<P>,
     R
   >
@@ -401,7 +398,7 @@ export interface ObjectActions<Name extends string, P extends Parts, Needs, R> {
     Schema.Void,
     Schema.Void,
     WriteError,
-    On<Name, P>,
+    On<Name, P["Row"], P["Param"]>,
     NeedsOf<Needs, "destroy"> & Named<P>,
     R
   >
@@ -411,7 +408,7 @@ export interface ObjectActions<Name extends string, P extends Parts, Needs, R> {
     Schema.Void,
     Change<P["Read"], P["Key"]>,
     typeof Repository.NotFound,
-    On<Name, P>,
+    On<Name, P["Row"], P["Param"]>,
     NeedsOf<Needs, "retrieve"> & NeedsOf<Needs, "subscribe"> & Named<P>,
     R | ChannelLayer.ChannelLayer,
     true
@@ -419,7 +416,8 @@ export interface ObjectActions<Name extends string, P extends Parts, Needs, R> {
   readonly unsubscribe: Unsubscribe<Name, R>
 }
 
-type On<Name extends string, P extends Parts> = Of<Name> & { readonly object: P["Row"] }
+/** What an action about one object is of: the parameter is the one that names it. */
+type On<Name extends string, Row, Param> = Of<Name> & { readonly object: Row; readonly "~param": Param }
 
 /** The parameter that names the object. */
 type Named<P extends Parts> = { readonly params: { readonly [K in P["Param"]]: P["Key"]["Type"] } }
@@ -443,14 +441,26 @@ type FactsOf<P extends Parts, Name extends ActionName> = Name extends "create"
   }
 
 /** A permission that finds what it looks at. */
-type Permitted<Facts, F> = [Facts] extends [F] ? unknown
-  : { readonly "not permitted": "the permission looks at an object or a payload that not all of these actions have" }
+type Permitted<P extends Parts, Names extends ActionName, F> = [Unfit<P, Names, F>] extends [never] ? unknown : {
+  readonly "not permitted": `the permission looks at an object or a payload that "${Unfit<
+    P,
+    Names,
+    F
+  >}" does not have: name the actions that it guards, as in Resource.permit(["update"], permission)`
+}
+
+/** The actions in which a permission does not find what it looks at. */
+type Unfit<P extends Parts, Names extends ActionName, F> = Names extends ActionName
+  ? [FactsOf<P, Names>] extends [F] ? never : Names
+  : never
 
 const proto = Value.prototype<Any>(TypeId, (self) => ({
   _id: "Resource",
   name: self.name,
   repository: self.repository.key,
-  actions: Object.fromEntries(self.actions.map((name) => [name, Permission.print(self.permissions[name])]))
+  actions: Object.fromEntries(
+    self.actions.map((name) => [name, Permission.print(self.permissions[name] ?? Permission.allow)])
+  )
 }))
 
 /**
@@ -464,22 +474,28 @@ export const isResource = (u: unknown): u is Any => Predicate.hasProperty(u, Typ
 /**
  * Makes a resource of a repository.
  *
- * - `actions`: those that it has, {@link crud} by default.
+ * - `actions`: those that it has, {@link crud} by default. `unsubscribe` comes with `subscribe`.
  * - `param`: the name of the parameter of a path that names an object, the name of the key by default.
  * - `readOnly`: fields that a client is sent and cannot set; the key is one where the database makes it, and so is a version. What
  *   a model does not let a client set, it cannot set.
  * - `writeOnly`: fields that a client can set and is not sent.
- * - `computed`: the schemas of fields that a client is sent beside those of the row; {@link handle} says what is in them.
+ * - `computed`: the schemas of fields that a client is sent beside those of the row, under names that the row does not have;
+ *   {@link handle} says what is in them. Clients cannot set them, nor filter, search or order by them.
  * - `pagination`: how lists come in pages, `Pagination.pageNumber()` by default.
  * - `filters`: how a client may compare which fields (`?price__lt=3`); `search`: the text fields in which `?search=` looks for
- *   words; `ordering`: the fields that it may order by (`?ordering=-price,title`); `order`: the order otherwise, by the key by
+ *   words, each of which must be there; `ordering`: the fields that it may order by (`?ordering=-price,title`); `order`: the order otherwise, by the key by
  *   default. Whatever is sent is decoded by the field's schema.
  * - `unknownParameters`: whether parameters in the query string that are not known, or do not fit, are refused with 400
  *   (`"refuse"`, the default) or as if they had not been sent (`"ignore"`).
  * - `perObject`: a list is of those objects that the caller may retrieve. The permission is translated to a filter for that
  *   (`Permission.where`); one that cannot be does not start, unless this is `true`: then all objects are read that the rest of the
  *   query means, and the permission is decided for each. Default `false`.
- * - `maxLive`: a live query of more objects is refused, 1000 by default.
+ * - `maxLive`: a live query of more objects is refused with 400, 1000 by default. One that grows beyond it while it runs ends with
+ *   400 as well. A live query that ends otherwise, as by `unsubscribe`, has a last reply with status 200 and `null` for data.
+ *
+ * Some limits are fixed: a search has up to 16 words, a value that is compared or searched for 1024 characters, and `in` up to 100
+ * values; what is more is refused with 400, even where `unknownParameters` is `"ignore"`. Up to 32 problems of a query string are
+ * told. With `perObject`, permissions are decided for up to 10,000 objects, and a list of more is refused with 400.
  *
  * **Example** (Notes)
  *
@@ -521,7 +537,7 @@ export const make = <
   Key extends keyof S["Type"] & keyof S["fields"] & string,
   Generated extends string,
   Version extends string,
-  const Names extends ActionName = (typeof crud)[number],
+  const Names extends Exclude<ActionName, "unsubscribe"> = (typeof crud)[number],
   const ReadOnly extends FieldOf<S["Type"]> = never,
   const WriteOnly extends FieldOf<S["Type"]> = never,
   Computed extends Schema.Struct.Fields = {},
@@ -533,7 +549,7 @@ export const make = <
   readonly param?: Param | undefined
   readonly readOnly?: ReadonlyArray<ReadOnly> | undefined
   readonly writeOnly?: ReadonlyArray<WriteOnly> | undefined
-  readonly computed?: Computed | undefined
+  readonly computed?: Computed & { readonly [K in Extract<keyof Computed, keyof S["fields"]>]: never } | undefined
   readonly pagination?: P | undefined
   readonly filters?: { readonly [K in FieldOf<S["Type"]>]?: ReadonlyArray<Lookup> } | undefined
   readonly search?: ReadonlyArray<Filter.TextFieldOf<S["Type"]>> | undefined
@@ -557,12 +573,8 @@ export const make = <
 }, Names> => {
   const { definition } = options.repository
   const pagination: Pagination.Any = options.pagination ?? Pagination.pageNumber()
-  const writeOnly = options.writeOnly ?? []
-  const schemas = payloads.make(definition, {
-    readOnly: options.readOnly ?? [],
-    writeOnly,
-    computed: options.computed ?? {}
-  })
+  const { computed = {}, readOnly = [], writeOnly = [] } = options
+  const schemas = payloads.make(definition, { readOnly, writeOnly, computed })
   return Value.make(proto, {
     name,
     repository: options.repository,
@@ -578,8 +590,9 @@ export const make = <
       order: options.order ?? [],
       unknownParameters: options.unknownParameters ?? "refuse",
       perObject: options.perObject ?? false,
+      readOnly,
       writeOnly,
-      computed: Object.keys(options.computed ?? {}),
+      computed: Object.keys(computed),
       maxLive: options.maxLive ?? 1000
     } satisfies Options,
     permissions: everybody
@@ -603,7 +616,9 @@ const everybody: Readonly<Record<ActionName, Permission.Any>> = {
  * Guards actions of the resource: those that are named, or all of them. A second permission is required as well as the first. A
  * list is guarded by what guards `retrieve`: it is of those objects that the caller may retrieve.
  *
- * An object permission cannot guard `create`, where there is no object yet: name the actions that it guards.
+ * An object permission cannot guard `create`, where there is no object yet: name the actions that it guards. What is given to
+ * `["list"]` is required beside what guards `retrieve`; it looks at no object. Without names, `list`, `subscribe` and `unsubscribe`
+ * are left out: for the first two what guards `retrieve` does.
  *
  * **Example** (Everybody may look, owners may change)
  *
@@ -633,13 +648,13 @@ export const permit: {
     Needs,
     R
   >(
-    self: Resource<Name, P, Names, Needs, R> & Permitted<FactsOf<P, Exclude<Names, Listing>>, F>
+    self: Resource<Name, P, Names, Needs, R> & Permitted<P, Exclude<Names, Listing>, F>
   ) => Resource<Name, P, Names, Needs & { readonly [K in Exclude<ActionName, Listing>]: F }, R | R2>
   <const Guarded extends ActionName, F, E, R2>(
     actions: ReadonlyArray<Guarded>,
     permission: Permission.Permission<F, E, R2>
   ): <Name extends string, P extends Parts, Names extends ActionName, Needs, R>(
-    self: Resource<Name, P, Names, Needs, R> & Permitted<FactsOf<P, Guarded>, F>
+    self: Resource<Name, P, Names, Needs, R> & Permitted<P, Guarded, F>
   ) => Resource<Name, P, Names, Needs & { readonly [K in Guarded]: F }, R | R2>
 } = (...args: [Permission.Any] | [ReadonlyArray<ActionName>, Permission.Any]) => (self: Any): never => {
   const [named, permission] = args.length === 1 ? [undefined, args[0]] : args
@@ -669,7 +684,8 @@ export const collection = <Name extends string, P extends Parts, Names extends A
 ): ReadonlyArray<CollectionActionOf<Name, P, Names, Needs, R>> => actionsOf(self, collectionActions) as never
 
 /**
- * The actions about one object, to be added to a route or a consumer whose path names it by the resource's `param`.
+ * The actions about one object, to be added to a route or a consumer whose path names it by the resource's `param`. Actions of one's
+ * own on the same object stand in the same route: see {@link routes}.
  *
  * **Example** (A consumer of one note)
  *
@@ -704,14 +720,54 @@ export const params = <Name extends string, P extends Parts, Names extends Actio
 ): { readonly [K in P["Param"]]: Schema.Codec<P["Key"]["Type"], string> } => paramsOf(self) as never
 
 const paramsOf = (self: Any): Readonly<Record<string, Route.ParamSchema>> => {
-  const { definition } = self.repository
-  const key = (definition.schema.fields as Readonly<Record<string, Schema.Top>>)[definition.key]!
-  return { [self.param]: Schema.toCodecStringTree(key) as unknown as Route.ParamSchema }
+  return { [self.param]: Schema.toCodecStringTree(keyOf(self) as Schema.Top) as unknown as Route.ParamSchema }
 }
+
+/** The schema of the key. Where there is no such field, it is said when the resource is handled. */
+const keyOf = ({ repository: { definition } }: Any): Schema.Constraint =>
+  (definition.schema.fields as Schema.Struct.Fields)[definition.key] ?? Schema.String
 
 /**
  * The routes of the resource: one for all objects, `notes/`, with `list` and `create`, and one for each of them, `notes/:id/`, with
- * the others; one of them, where the resource has actions of one kind only.
+ * the others; one of them, where the resource has actions of one kind only. `subscribe` and `unsubscribe` are in both.
+ *
+ * Two routes cannot match the same string: where other actions are in the same places, both routes are made by hand, out of
+ * {@link collection} and {@link object}. Such an action has a handler of its own, which does not get the `rows` of the resource
+ * ({@link handle}): what it may reach, it has to say itself.
+ *
+ * **Example** (Actions of one's own beside those of a resource)
+ *
+ * ```ts
+ * import { Action, Consumer, Filter, Handlers, Repository, Resource, Route } from "@effect-channels/core"
+ * import * as Schema from "effect/Schema"
+ *
+ * class Task extends Schema.Class<Task>("Task")({ id: Schema.Int, title: Schema.String, done: Schema.Boolean }) {}
+ * class Tasks extends Repository.Service<Tasks>()("app/Tasks", { schema: Task, key: "id" }) {}
+ *
+ * const task = Filter.fields<Task>()
+ * const TaskResource = Resource.make("tasks", { repository: Tasks })
+ *
+ * // Of all objects, and of one.
+ * const left = Action.make("left", { success: Schema.Int })
+ * const finish = Action.make("finish", { success: Task, error: Repository.writeErrors }).pipe(Action.object(Task))
+ *
+ * const Board = Consumer.make("board", { path: "/ws/" }).pipe(
+ *   Consumer.add(
+ *     Route.make("tasks/").pipe(Route.add(...Resource.collection(TaskResource), left)),
+ *     Route.make("tasks/:id/", Resource.params(TaskResource)).pipe(Route.add(...Resource.object(TaskResource), finish))
+ *   )
+ * )
+ * const BoardLive = Consumer.handlers(Board).pipe(
+ *   Handlers.handle("tasks/", "left", () => Tasks.use((tasks) => tasks.count(task.eq("done", false)))),
+ *   Handlers.handle("tasks/:id/", "finish", {
+ *     object: ({ params }) => Repository.get(Tasks, params.id),
+ *     run: ({ object }) => Tasks.use((tasks) => tasks.update(object.id, { done: true })),
+ *     transaction: (effect) => Tasks.use((tasks) => tasks.transaction(effect))
+ *   }),
+ *   Resource.handle(TaskResource),
+ *   Handlers.toLayer
+ * )
+ * ```
  *
  * @category combinators
  * @since 0.1.0
@@ -745,17 +801,20 @@ export const routes = <
 export type Routes<Path extends string, Name extends string, P extends Parts, Names extends ActionName, Needs, R> =
   readonly [
     ...[Extract<Names, CollectionActionName>] extends [never] ? []
-      : [Route.Route<Path, {}, CollectionActionOf<Name, P, Names, Needs, R>, unknown, R>],
+      : [Route.Route<Path, {}, CollectionActionOf<Name, P, Names, Needs, R>, unknown, LayersOf<Names, R>>],
     ...[Extract<Names, ObjectActionName>] extends [never] ? [] : [
       Route.Route<
         `${Path}:${P["Param"]}/`,
         { readonly [K in P["Param"]]: P["Key"]["Type"] },
         ObjectActionOf<Name, P, Names, Needs, R>,
         unknown,
-        R
+        LayersOf<Names, R>
       >
     ]
   ]
+
+/** What a resource needs: live queries are told of what other servers write. */
+type LayersOf<Names extends ActionName, R> = "subscribe" extends Names ? R | ChannelLayer.ChannelLayer : R
 
 /** Whoever can subscribe can unsubscribe. */
 type Chosen<Names extends ActionName> = "subscribe" extends Names ? Names | "unsubscribe"
@@ -808,7 +867,7 @@ const actionsOf = (self: Any, names: ReadonlyArray<ActionName>): ReadonlyArray<A
           : action,
         permission as Permission.Permission
       ),
-      { resource: self }
+      { resource: self, isFree: name === "unsubscribe" }
     )
   })
 
@@ -816,7 +875,8 @@ const actionsOf = (self: Any, names: ReadonlyArray<ActionName>): ReadonlyArray<A
 const has = ({ actions }: Any, name: ActionName): boolean =>
   actions.includes(name === "unsubscribe" ? "subscribe" : name)
 
-const actionOf = ({ page, repository, schemas }: Any, name: ActionName): Action.Any => {
+const actionOf = (self: Any, name: ActionName): Action.Any => {
+  const { page, repository, schemas } = self
   const row = repository.definition.schema
   const { Conflict, NotFound, StaleVersion } = Repository
   const { create, partialUpdate, read, update } = schemas
@@ -836,7 +896,7 @@ const actionOf = ({ page, repository, schemas }: Any, name: ActionName): Action.
       return Action.object(Action.make("destroy", { status: 204, error }), row)
     case "subscribe":
       return Action.make("subscribe", {
-        success: changeOf(read, (row.fields as Schema.Struct.Fields)[repository.definition.key]!),
+        success: changeOf(read, keyOf(self)),
         error: NotFound,
         stream: true
       })
@@ -924,6 +984,18 @@ type Demanded<P extends Parts, Names extends ActionName> =
 type Undemanding<P extends Parts, Names extends ActionName> = {} extends Demanded<P, Names> ? unknown
   : { readonly "missing options": keyof Demanded<P, Names> }
 
+/** Options that there are: what is misspelt would do nothing. */
+type Known<O, P extends Parts> =
+  & { readonly [K in Exclude<keyof O, keyof Handling<never, string, Parts>>]: never }
+  & (O extends { readonly computed: infer Computed }
+    ? { readonly computed: { readonly [K in Exclude<keyof Computed, keyof P["Computed"]>]: never } }
+    : unknown)
+
+/** Handlers that a resource has something to add to. */
+type Unhandled<Missing, Name extends string> = [Extract<Missing, { readonly subject: Of<Name> }>] extends [never]
+  ? { readonly "nothing to handle": `the consumer has no action of the resource "${Name}" that is not handled yet` }
+  : unknown
+
 /** What the functions of an object need. */
 type ServicesOf<O> = {
   [K in keyof O]: Exclude<O[K], undefined> extends (...args: never) => infer A
@@ -940,6 +1012,8 @@ type ServicesOf<O> = {
  *   function, runs in the transaction, and answers with an object. `create` cannot be left out where new rows need more than
  *   clients may send.
  * - `computed`: what is in the computed fields.
+ *
+ * A resource is handled once, with all options: where nothing is left to be handled, it does not compile.
  *
  * **Example** (Tasks belong to whoever makes them)
  *
@@ -986,9 +1060,9 @@ export const handle: {
     O extends Handling<Missing, Name, P> & Demanded<P, Names>
   >(
     resource: Resource<Name, P, Names, Needs, R>,
-    options: O
+    options: O & Known<O, P>
   ): <Consumer extends string>(
-    self: Handlers.Handlers<Consumer, Missing, R0>
+    self: Handlers.Handlers<Consumer, Missing, R0> & Unhandled<Missing, Name>
   ) => Handlers.Handlers<
     Consumer,
     Exclude<Missing, { readonly subject: Of<Name> }>,
@@ -997,7 +1071,7 @@ export const handle: {
   <Name extends string, P extends Parts, Names extends ActionName, Needs, R>(
     resource: Resource<Name, P, Names, Needs, R> & Undemanding<P, Names>
   ): <Consumer extends string, Missing, R0>(
-    self: Handlers.Handlers<Consumer, Missing, R0>
+    self: Handlers.Handlers<Consumer, Missing, R0> & Unhandled<Missing, Name>
   ) => Handlers.Handlers<Consumer, Exclude<Missing, { readonly subject: Of<Name> }>, R0 | P["Repository"]>
 } = (resource: Any, options: object = {}) => (self: Handlers.Handlers<string, unknown, unknown>): never =>
   handlers.add(self, resource, options) as never

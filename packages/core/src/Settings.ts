@@ -46,6 +46,19 @@ export interface Settings {
   /**
    * Signs the cursors of `Pagination.cursor`: at least 16 bytes that nobody can guess, the same on all servers. Default: random
    * ones of each process, so that a cursor does not outlive it, nor holds on another server.
+   *
+   * **Example** (One for all servers, out of the configuration)
+   *
+   * ```ts
+   * import { Settings } from "@effect-channels/core"
+   * import * as Config from "effect/Config"
+   * import * as Effect from "effect/Effect"
+   * import * as Layer from "effect/Layer"
+   *
+   * const SettingsLive = Layer.unwrap(
+   *   Effect.map(Config.Redacted("CURSOR_SECRET"), (secret) => Settings.layer({ secret }))
+   * )
+   * ```
    */
   readonly secret: Redacted.Redacted | undefined
   /**

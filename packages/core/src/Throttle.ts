@@ -230,9 +230,13 @@ export const perConnection = (
         return fiber.getRef(Explaining)
           ? verdict(peek(state, rule, now))
           : note(verdicts, facts, id, () => verdict(take(state, rule, now)))
-      })
+      }),
+    ofMessage
   )
 }
+
+/** It limits messages, not the objects that they are about. */
+const ofMessage: Permission.ActionCheckOptions = { everyObject: "passed" }
 
 /**
  * Limits the messages of each user, on all their connections together. Messages of anonymous connections are counted by
@@ -264,7 +268,7 @@ export const perIdentity = <Self, A>(
   options?: AddressOptions
 ): Permission.Permission<{ readonly action: string }, Failure, Self | ConnectionScope> => {
   const counted = ofIdentity(service, name, limit, options)
-  return Permission.action(`perIdentity(${name})`, (facts) => once(facts, counted))
+  return Permission.action(`perIdentity(${name})`, (facts) => once(facts, counted), ofMessage)
 }
 
 /**
@@ -281,7 +285,7 @@ export const perAddress = (
   options?: AddressOptions
 ): Permission.Permission<{ readonly action: string }, Failure, ConnectionScope> => {
   const counted = ofAddress(name, limit, options)
-  return Permission.action(`perAddress(${name})`, (facts) => once(facts, counted))
+  return Permission.action(`perAddress(${name})`, (facts) => once(facts, counted), ofMessage)
 }
 
 /**

@@ -30,7 +30,9 @@ export * as Authentication from "./Authentication.ts"
  * - Who is behind it is found out anew, where the scheme of its identity can `refresh`.
  * - The checks of the connection are asked again: what they said before is forgotten.
  * - Whoever lost the permission to connect is closed with 4403 and the reason; whose credentials no longer hold, with 4401.
- * - An action that runs, and would be denied now, is interrupted and answered with 403 `permission_lost`.
+ * - An action that runs, and would be denied now, is interrupted and answered with 403 `permission_lost`. A stream stops where it is
+ *   while that is decided: it goes on, or ends in the same way; a live query of a resource is told what has come and gone.
+ * - Objects that guard the handshake are loaded anew (`Consumer.permitConnectObject`).
  *
  * **Bound.** When `invalidate` has completed, no message is handled any more, and no reply leaves, by what was decided before:
  * the connection waits until its checks have answered. Messages that arrive meanwhile are kept, and then decided by the new

@@ -1,6 +1,7 @@
 import {
   Authentication,
   Authority,
+  ChannelError,
   ChannelLayer,
   Consumer,
   Filter,
@@ -8,11 +9,14 @@ import {
   Permission,
   type Pipeline,
   Repository,
-  Resource
+  Resource,
+  Throttle
 } from "@effect-channels/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
@@ -74,13 +78,19 @@ interface Options {
   readonly repository?: (rows: Notes["Service"]) => Notes["Service"]
   readonly layer?: ChannelLayer.ChannelLayer["Service"]
   readonly limits?: Partial<Pipeline.Limits>
+  /** What everybody who connects has to wait for. */
+  readonly gate?: () => Effect.Effect<void>
 }
 
 /** A server of notes. */
 const start = Effect.fnUntraced(function*(options: Options = {}) {
   const facts = roles()
   const resource = make(options.maxLive, options.perObject)
-  const Book = Consumer.make("book", { path: "/ws/" }).pipe(Consumer.add(...Resource.routes(resource, "notes/")))
+  const passes = Permission.connection("passes", Effect.suspend(() => Effect.as(options.gate?.() ?? Effect.void, true)))
+  const Book = Consumer.make("book", { path: "/ws/" }).pipe(
+    Consumer.permitConnect(passes),
+    Consumer.add(...Resource.routes(resource, "notes/"))
+  )
   const users = CurrentUser.layer({
     authenticate: ({ query }) => {
       const name = String(query["user"])
@@ -287,6 +297,26 @@ describe("live queries", () => {
       assert.strictEqual(told.at(-1), "removed 2")
     }))
 
+  it.effect("tell nothing while it is being decided anew what the client may see", () =>
+    Effect.gen(function*() {
+      let gate: Effect.Effect<void> = Effect.void
+      const { become, connect, rows } = yield* start({ gate: () => gate })
+      yield* become("alice", "admin")
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      assert.deepStrictEqual(yield* news(alice), ["snapshot 1a 2b 3c"])
+      const latch = yield* Latch.make()
+      gate = latch.await
+      const becoming = yield* Effect.forkChild(become("alice"), { startImmediately: true })
+      yield* settle
+      yield* rows.update(2, { text: "secret" })
+      yield* rows.update(3, { text: "C" })
+      assert.deepStrictEqual(yield* news(alice), [])
+      yield* latch.open
+      yield* Fiber.join(becoming)
+      assert.deepStrictEqual((yield* news(alice)).toSorted(), ["removed 2", "updated 3C"])
+    }))
+
   it.effect("end when they are unsubscribed from", () =>
     Effect.gen(function*() {
       const { connect, rows } = yield* start()
@@ -425,7 +455,8 @@ describe("live queries", () => {
       const { connect, rows } = yield* start({
         repository: (rows) => ({
           ...rows,
-          select: (selection) => isBroken ? Effect.die("away") : rows.select(selection)
+          select: (selection) =>
+            isBroken ? Effect.fail(new ChannelError.Unavailable({ message: "away" })) : rows.select(selection)
         })
       })
       const alice = yield* connect("alice")
@@ -437,6 +468,67 @@ describe("live queries", () => {
       isBroken = false
       yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(yield* news(alice), ["updated 1A"])
+    }))
+
+  it.effect("go on after a read that never ends", () =>
+    Effect.gen(function*() {
+      let isFrozen = false
+      const { connect, rows } = yield* start({
+        repository: (rows) => ({
+          ...rows,
+          select: (selection) => Effect.suspend(() => isFrozen ? Effect.never : rows.select(selection))
+        })
+      })
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      yield* all(alice)
+      isFrozen = true
+      yield* rows.update(1, { text: "A" })
+      yield* TestClock.adjust("9 seconds")
+      isFrozen = false
+      assert.deepStrictEqual(yield* news(alice), [])
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* news(alice), ["updated 1A"])
+      // Nor does one have to wait for ever that begins.
+      isFrozen = true
+      yield* alice.send(subscribe("", 2))
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(yield* news(alice), ["503 unavailable"])
+    }))
+
+  it.effect("go on where a row cannot be read", () =>
+    Effect.gen(function*() {
+      const { connect, rows } = yield* start({
+        repository: (rows) => ({
+          ...rows,
+          select: (selection) =>
+            Effect.flatMap(rows.select(selection), (found) =>
+              found.some(({ text }) => text === "misfit")
+                ? Effect.die("a row does not fit")
+                : Effect.succeed(found))
+        })
+      })
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      yield* all(alice)
+      yield* rows.transaction(Effect.all([
+        rows.update(1, { text: "A" }),
+        rows.update(2, { text: "misfit" }),
+        rows.update(3, { text: "misfit" })
+      ]))
+      assert.deepStrictEqual((yield* news(alice)).toSorted(), ["removed 3", "updated 1A"])
+      yield* rows.update(3, { text: "fits" })
+      assert.deepStrictEqual(yield* news(alice), ["added 3fits"])
+    }))
+
+  it.effect("count the objects of a transaction when it is over", () =>
+    Effect.gen(function*() {
+      const { connect, rows } = yield* start({ maxLive: 2 })
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      yield* all(alice)
+      yield* rows.transaction(Effect.andThen(rows.insert({ text: "d", owner: "alice" }), rows.remove(1)))
+      assert.deepStrictEqual((yield* news(alice)).toSorted(), ["added 4d", "removed 1"])
     }))
 })
 
@@ -459,11 +551,14 @@ describe("what others write", () => {
 
   it.effect("is read again where it may have been missed", () =>
     Effect.gen(function*() {
+      let isAway = false
       const listeners = new Set<(change: Repository.Change<number>) => void>()
       const database = Context.get(yield* Layer.build(Notes.layerMemory(seed)), Notes)
       const { connect } = yield* start({
         repository: () => ({
           ...database,
+          select: (selection) =>
+            isAway ? Effect.fail(new ChannelError.Unavailable({ message: "away" })) : database.select(selection),
           hearsAll: true,
           changes: (listener) => Effect.sync(() => void listeners.add(listener))
         })
@@ -475,14 +570,84 @@ describe("what others write", () => {
       yield* database.remove(3)
       yield* database.insert({ text: "d", owner: "alice" })
       assert.deepStrictEqual(yield* news(alice), [])
+      // As long as it cannot be read, that waits.
+      isAway = true
       listeners.forEach((tell) => tell({ _tag: "Unknown" }))
+      assert.deepStrictEqual(yield* news(alice), [])
+      isAway = false
+      yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(yield* news(alice), ["removed 3", "updated 1A", "added 4d"])
+    }))
+})
+
+describe("a list", () => {
+  const list = (id: number) => ({ action: "list", route: "notes/", request_id: id })
+  const ids = (frames: ReadonlyArray<Frame>) =>
+    frames.map(({ data, status }) => [
+      status,
+      ...(data as unknown as { readonly results?: ReadonlyArray<{ readonly id: number }> } | null)?.results?.map((
+        { id }
+      ) => id) ?? []
+    ])
+
+  for (const perObject of [false, true]) {
+    it.effect(`is of what may be seen when it is answered, not when it was asked for (perObject: ${perObject})`, () =>
+      Effect.gen(function*() {
+        let gate: Effect.Effect<void> = Effect.void
+        const { become, connect } = yield* start({
+          perObject,
+          repository: (rows) => ({
+            ...rows,
+            select: (selection) => Effect.tap(rows.select(selection), Effect.suspend(() => gate))
+          })
+        })
+        yield* become("alice", "admin")
+        const alice = yield* connect("alice")
+        yield* alice.send(list(1))
+        assert.deepStrictEqual(ids(yield* all(alice)), [[200, 1, 2, 3]])
+        const latch = yield* Latch.make()
+        gate = latch.await
+        yield* alice.send(list(2))
+        yield* settle
+        yield* become("alice")
+        yield* latch.open
+        assert.deepStrictEqual(ids(yield* all(alice)), [[200, 1, 3]])
+        yield* become("alice", "banned")
+        yield* alice.send(list(3))
+        assert.deepStrictEqual(ids(yield* all(alice)), [[403]])
+      }))
+  }
+
+  it.effect("is limited by throttles as one message, and so is a live query", () =>
+    Effect.gen(function*() {
+      const resource = Resource.make("notes", { repository: Notes, actions: [...Resource.crud, "subscribe"] })
+      const Book = Consumer.make("book", { path: "/ws/" }).pipe(
+        Consumer.permit(Throttle.perConnection("messages", { limit: 3, window: "1 minute" })),
+        Consumer.add(...Resource.routes(resource, "notes/"))
+      )
+      const live = yield* Layer.build(Layer.mergeAll(Notes.layerMemory(seed), ChannelLayer.layerMemory))
+      const pipeline = yield* serve(
+        [Book],
+        Consumer.handlers(Book).pipe(
+          Resource.handle(resource),
+          Handlers.toLayer,
+          Layer.provide(Layer.succeedContext(live))
+        )
+      )
+      const client = yield* open(pipeline)
+      yield* client.send(subscribe(), list(2))
+      assert.deepStrictEqual(ids(yield* all(client)), [[206, 1, 2, 3], [200, 1, 2, 3]])
+      const rows = Context.get(live, Notes)
+      for (let i = 0; i < 5; i++) yield* rows.update(1, { text: `a${i}` })
+      assert.strictEqual((yield* all(client)).length, 5)
+      yield* client.send(list(3), list(4))
+      assert.deepStrictEqual(ids(yield* all(client)), [[200, 1, 2, 3], [429]])
     }))
 })
 
 describe("between a snapshot and what follows", () => {
   const Step = Schema.Struct({
-    kind: Schema.Literals(["insert", "update", "remove", "give", "wait", "read", "subscribe"]),
+    kind: Schema.Literals(["insert", "update", "remove", "give", "wait", "read"]),
     key: Schema.Literals([1, 2, 3, 4, 5]),
     wait: Schema.Literals([1, 2, 5])
   })

@@ -57,9 +57,8 @@ interface Speaker {
 }
 
 /** Asks for an action as a client does. */
-const asking =
-  (client: Speaker) => (action: string, route: string, data: unknown = {}): Effect.Effect<Reply.Reply> =>
-    Effect.orDie(Effect.andThen(client.send({ action, route, data }), client.receive)) as Effect.Effect<Reply.Reply>
+const asking = (client: Speaker) => (action: string, route: string, data: unknown = {}): Effect.Effect<Reply.Reply> =>
+  Effect.orDie(Effect.andThen(client.send({ action, route, data }), client.receive)) as Effect.Effect<Reply.Reply>
 
 /** The status, and the data or what is wrong. */
 const brief = ({ data, errors, status }: Reply.Reply) =>
@@ -198,7 +197,10 @@ describe("permit", () => {
         Resource.permit(["retrieve"], isOpen),
         Resource.permit(isAuthenticated)
       )
-      const { open } = yield* serve({ resource, rows: [...rows, row(3, "alice", { open: true }), row(4, null, { open: true })] })
+      const { open } = yield* serve({
+        resource,
+        rows: [...rows, row(3, "alice", { open: true }), row(4, null, { open: true })]
+      })
       const ask = yield* open(user("alice"))
       assert.deepStrictEqual(idsIn((yield* ask("list", "notes/")).data), [3])
       for (const id of [1, 2, 4]) assert.strictEqual((yield* ask("retrieve", `notes/${id}/`)).status, 403)
@@ -214,7 +216,8 @@ describe("the object is loaded, its permission decided, and then it is written",
       Effect.andThen(Effect.sync(() => called.push(name)), effect)
     const handling = {
       retrieve: ({ object }: { readonly object: Note }) => note("retrieve", Effect.succeed(object)),
-      update: (_: unknown, write: (changes: object) => Effect.Effect<Note, unknown>) => note("update", write({ level: 5 })),
+      update: (_: unknown, write: (changes: object) => Effect.Effect<Note, unknown>) =>
+        note("update", write({ level: 5 })),
       partial_update: (_: unknown, write: (changes: object) => Effect.Effect<Note, unknown>) =>
         note("partial_update", write({ level: 6 })),
       destroy: (_: unknown, remove: Effect.Effect<void, unknown>) => note("destroy", remove)
@@ -339,7 +342,10 @@ describe("a list is of what may be retrieved", () => {
     return [all, Route.permit(permission as never)(one as never)]
   }
   const places: ReadonlyArray<readonly [where: string, composed: (permission: Permission.Any) => Composed]> = [
-    ["the resource", (permission) => ({ resource: Resource.permit(["retrieve"], permission as never)(plain as never) })],
+    [
+      "the resource",
+      (permission) => ({ resource: Resource.permit(["retrieve"], permission as never)(plain as never) })
+    ],
     ["the route", (permission) => ({ resource: plain, members: routed(permission) })],
     ["the action itself", (permission) => ({
       resource: plain,
@@ -393,7 +399,9 @@ describe("a list is of what may be retrieved", () => {
 
   it.effect("where nothing of it can be retrieved by itself, by what would guard that", () =>
     Effect.gen(function*() {
-      const resource = Resource.make("notes", { ...crud, actions: ["list"] }).pipe(Resource.permit(["retrieve"], isOwner))
+      const resource = Resource.make("notes", { ...crud, actions: ["list"] }).pipe(
+        Resource.permit(["retrieve"], isOwner)
+      )
       const ask = yield* Effect.flatMap(serve({ resource, rows }), ({ open }) => open(user("alice")))
       assert.deepStrictEqual(idsIn((yield* ask("list", "notes/")).data), [1, 4])
     }))
@@ -412,9 +420,28 @@ describe("a list is of what may be retrieved", () => {
       assert.deepStrictEqual(idsIn((yield* ask("list", "b/")).data), [3, 4])
     }))
 
+  it.effect("so is a live query of one object, by what guards it where it is asked for", () =>
+    Effect.gen(function*() {
+      const resource = Resource.make("notes", { ...crud, actions: ["retrieve", "subscribe"] }).pipe(
+        Resource.permit(["retrieve"], isOwner)
+      )
+      const members = (resource: never) => {
+        const guarded = (route: Route.Any) => Route.permit(isAdmin)(route as never) as Route.Any
+        const admins = Resource.routes(resource, "admins/") as ReadonlyArray<Route.Any>
+        return [...admins.map(guarded), ...Resource.routes(resource, "notes/") as ReadonlyArray<Route.Any>]
+      }
+      const ask = yield* Effect.flatMap(serve({ resource, members, rows }), ({ open }) => open(user("alice")))
+      const first = yield* ask("subscribe", "notes/1/")
+      assert.deepStrictEqual(brief(first), [206, { type: "snapshot", results: [{ ...rows[0] }] }])
+      assert.deepStrictEqual(brief(yield* ask("subscribe", "admins/1/")), [403, "permission_denied"])
+      assert.deepStrictEqual(brief(yield* ask("subscribe", "notes/2/")), [403, "permission_denied"])
+    }))
+
   it.effect("refused where it would be refused for every object because of who asks", () =>
     Effect.gen(function*() {
-      const resource = Resource.make("notes", crud).pipe(Resource.permit(["retrieve"], Permission.and(isAdmin, isOwner)))
+      const resource = Resource.make("notes", crud).pipe(
+        Resource.permit(["retrieve"], Permission.and(isAdmin, isOwner))
+      )
       const { open } = yield* serve({ resource, rows })
       assert.deepStrictEqual(brief(yield* (yield* open())("list", "notes/")), [403, "not_authenticated"])
       assert.deepStrictEqual(brief(yield* (yield* open(user("alice")))("list", "notes/")), [403, "permission_denied"])
@@ -446,7 +473,9 @@ describe("a permission that cannot be asked of all objects at once", () => {
     `but the check "${check}" says only of one object at a time whether that is so: make it with Permission.where, ` +
     `give it the option ${option}, or let the resource decide for each object (perObject: true)`
   const make = (permission: Permission.Any, options?: object) =>
-    Resource.permit(["retrieve"], permission as never)(Resource.make("notes", { ...crud, ...options }) as never) as Resource.Any
+    Resource.permit(["retrieve"], permission as never)(
+      Resource.make("notes", { ...crud, ...options }) as never
+    ) as Resource.Any
   const both = Permission.or(byObject, Permission.not(byKey))
 
   it.effect("does not start", () =>
@@ -516,7 +545,7 @@ describe("a permission that cannot be asked of all objects at once", () => {
       const resource = make(byObject, { perObject: true, filters: { level: ["exact"] } })
       const rows = Array.from({ length: 10_001 }, (_, i) => row(i + 1, null, { level: i === 0 ? 1 : 2 }))
       const ask = yield* Effect.flatMap(serve({ resource, rows }), ({ open }) => open())
-      assert.deepStrictEqual(brief(yield* ask("list", "notes/")), [503, "unavailable"])
+      assert.deepStrictEqual(brief(yield* ask("list", "notes/")), [400, "invalid"])
       assert.deepStrictEqual(idsIn((yield* ask("list", "notes/?level=1")).data), [1])
     }))
 
@@ -549,7 +578,10 @@ describe("a check that breaks", () => {
     where: Permission.where<Note>()("unavailable", () => Effect.fail(down)),
     action: Permission.action("unavailable", () => Effect.fail(down), { everyObject: true }),
     connection: Permission.connection("unavailable", Effect.fail(down)),
-    object: Permission.object<Note>()("unavailable", ({ object }) => object.id === 2 ? Effect.fail(down) : Effect.succeed(true))
+    object: Permission.object<Note>()(
+      "unavailable",
+      ({ object }) => object.id === 2 ? Effect.fail(down) : Effect.succeed(true)
+    )
   }
   const dying = {
     where: Permission.where<Note>()("dying", () => Effect.die(new Error("secret"))),
@@ -557,7 +589,10 @@ describe("a check that breaks", () => {
       throw new Error("secret")
     }),
     odd: Permission.where<Note>()("odd", () => undefined as unknown as Filter.Filter<Note>),
-    object: Permission.object<Note>()("dying", ({ object }) => object.id === 2 ? Effect.die(new Error("secret")) : Effect.succeed(true))
+    object: Permission.object<Note>()(
+      "dying",
+      ({ object }) => object.id === 2 ? Effect.die(new Error("secret")) : Effect.succeed(true)
+    )
   }
   const open = (permission: Permission.Any, perObject = false) =>
     Effect.flatMap(
@@ -605,8 +640,10 @@ describe("a check that breaks", () => {
         const list = (permission: Permission.Any) =>
           Effect.flatMap(open(permission, perObject), (ask) => Effect.map(ask("list", "notes/"), brief))
         const ids = (permission: Permission.Any) =>
-          Effect.flatMap(open(permission, perObject), (ask) => Effect.map(ask("list", "notes/"), ({ data }) => idsIn(data)))
-        const all = Permission.where<Note>()("all", () => Filter.all)
+          Effect.flatMap(open(permission, perObject), (ask) =>
+            Effect.map(ask("list", "notes/"), ({ data }) => idsIn(data)))
+        const all = Permission.where<Note>()("all", () =>
+          Filter.all)
         const none = Permission.where<Note>()("none", () => Filter.none)
         assert.deepStrictEqual(yield* ids(Permission.or(broken, all)), [1, 2])
         assert.deepStrictEqual(yield* ids(Permission.and(broken, none)), [])
@@ -667,8 +704,10 @@ describe("whoever asks, and whatever guards it: the objects in a list are those 
   const ofObjects = some(
     isOwner,
     isOpen,
-    Permission.where<Note>()("isLow", () =>
-      CurrentUser.use(({ level }) => Effect.as(Effect.yieldNow, note.lte("level", level)))),
+    Permission.where<Note>()(
+      "isLow",
+      () => CurrentUser.use(({ level }) => Effect.as(Effect.yieldNow, note.lte("level", level)))
+    ),
     Permission.where<Note>()("hasOwner", () => Filter.not(note.isNull("owner"))),
     Permission.where<Note>()("everything", () => Filter.all),
     Permission.where<Note, { readonly room: string }>()("isOfRoom", ({ params }) => note.eq("owner", params.room)),
@@ -683,16 +722,28 @@ describe("whoever asks, and whatever guards it: the objects in a list are those 
   )
   const broken = {
     ofMessage: some(
-      Permission.connection("brokenConnection", CurrentUser.use(({ level }) => level === 3 ? Effect.fail(down) : Effect.succeed(true))),
+      Permission.connection(
+        "brokenConnection",
+        CurrentUser.use(({ level }) => level === 3 ? Effect.fail(down) : Effect.succeed(true))
+      ),
       Permission.action("brokenAction", () => Effect.fail(down), { everyObject: true })
     ),
     ofObjects: some(
       Permission.where<Note>()("brokenQuery", () => Effect.fail(down)),
-      Permission.where<Note>()("dyingQuery", () => CurrentUser.use(({ admin }) => admin ? Effect.die("secret") : Effect.succeed(note.eq("open", true))))
+      Permission.where<Note>()(
+        "dyingQuery",
+        () => CurrentUser.use(({ admin }) => admin ? Effect.die("secret") : Effect.succeed(note.eq("open", true)))
+      )
     ),
     ofOne: some(
-      Permission.object<Note>()("brokenObject", ({ object }) => object.level === 2 ? Effect.fail(down) : Effect.succeed(object.open)),
-      Permission.action<{ readonly id: number }>()("brokenKey", ({ params }) => params.id === 4 ? Effect.die("secret") : Effect.succeed(true))
+      Permission.object<Note>()(
+        "brokenObject",
+        ({ object }) => object.level === 2 ? Effect.fail(down) : Effect.succeed(object.open)
+      ),
+      Permission.action<{ readonly id: number }>()(
+        "brokenKey",
+        ({ params }) => params.id === 4 ? Effect.die("secret") : Effect.succeed(true)
+      )
     )
   }
   const isBroken = (permission: Permission.Any) =>
@@ -760,7 +811,10 @@ describe("whoever asks, and whatever guards it: the objects in a list are those 
       return [Route.permit(onOuter)(outer as never)]
     }
     const { open } = yield* serve({ resource, members, permission: onConsumer, rows })
-    const ask = yield* open(who === undefined ? Testing.anonymous : Testing.as(CurrentUser, who), one.isBeta ? "beta=1" : "")
+    const ask = yield* open(
+      who === undefined ? Testing.anonymous : Testing.as(CurrentUser, who),
+      one.isBeta ? "beta=1" : ""
+    )
 
     const retrieved: Array<number> = []
     let breaks = 0

@@ -1,5 +1,5 @@
 import {
-  type Action,
+  Action,
   ChannelError,
   Consumer,
   Filter,
@@ -20,8 +20,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
 import * as Model from "effect/schema/Model"
+import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 
 // ---- rows
@@ -63,7 +63,9 @@ const say = (client: Speaker, request: unknown): Effect.Effect<Reply.Reply> =>
 
 /** The status, the data and what is wrong. */
 const brief = ({ data, errors, status }: Reply.Reply) =>
-  errors.length === 0 ? [status, data] : [status, ...(errors as ReadonlyArray<Reply.ReplyError>).map(({ code }) => code)]
+  errors.length === 0
+    ? [status, data]
+    : [status, ...(errors as ReadonlyArray<Reply.ReplyError>).map(({ code }) => code)]
 
 /** Connects to what a layer serves. */
 const connect = <A, E, R, E2>(
@@ -194,11 +196,13 @@ describe("what its actions answer with", () => {
     }))
 
   const another = { title: "title 1", stars: 1, made: madeText }
-  for (const [action, route, data] of [
-    ["create", "notes/", another],
-    ["update", "notes/2/", another],
-    ["partial_update", "notes/2/", { title: "title 1" }]
-  ] as const) {
+  for (
+    const [action, route, data] of [
+      ["create", "notes/", another],
+      ["update", "notes/2/", another],
+      ["partial_update", "notes/2/", { title: "title 1" }]
+    ] as const
+  ) {
     it.effect(`${action} to what another one has: 409`, () =>
       Effect.gen(function*() {
         const { all, ask } = yield* notebook()
@@ -228,7 +232,9 @@ describe("what its actions answer with", () => {
         (reply.errors as ReadonlyArray<Reply.ReplyError>).map(({ code, path }) => [code, path?.join(".")])
       const wrong = { title: "", stars: 1.5, made: "yesterday" }
       const expected = [["invalid", "data.title"], ["invalid", "data.stars"], ["invalid", "data.made"]]
-      for (const [action, route] of [["create", "notes/"], ["update", "notes/1/"], ["partial_update", "notes/1/"]] as const) {
+      for (
+        const [action, route] of [["create", "notes/"], ["update", "notes/1/"], ["partial_update", "notes/1/"]] as const
+      ) {
         const reply = yield* ask(action, route, wrong)
         assert.strictEqual(reply.status, 400)
         assert.deepStrictEqual(paths(reply), expected)
@@ -236,8 +242,14 @@ describe("what its actions answer with", () => {
           assert.deepStrictEqual(brief(yield* ask(action, route, data)), [400, "invalid"])
         }
       }
-      assert.deepStrictEqual(paths(yield* ask("create", "notes/", {})), [["invalid", "data.title"], ["invalid", "data.made"]])
-      assert.deepStrictEqual(paths(yield* ask("update", "notes/1/", {})), [["invalid", "data.title"], ["invalid", "data.made"]])
+      assert.deepStrictEqual(paths(yield* ask("create", "notes/", {})), [["invalid", "data.title"], [
+        "invalid",
+        "data.made"
+      ]])
+      assert.deepStrictEqual(paths(yield* ask("update", "notes/1/", {})), [["invalid", "data.title"], [
+        "invalid",
+        "data.made"
+      ]])
       assert.deepStrictEqual(yield* all, [note(1), note(2)])
     }))
 
@@ -248,7 +260,10 @@ describe("what its actions answer with", () => {
       assert.deepStrictEqual(listed.data?.results, [note(1), note(2)])
       const created = yield* client.ask("notes/", "create", { payload: { title: "new", stars: 1, made } })
       assert.deepStrictEqual(created.data, note(3, { title: "new", stars: 1 }))
-      const updated = yield* client.ask("notes/:id/", "update", { params: { id: 1 }, payload: { title: "other", made } })
+      const updated = yield* client.ask("notes/:id/", "update", {
+        params: { id: 1 },
+        payload: { title: "other", made }
+      })
       assert.deepStrictEqual(updated.data, note(1, { title: "other" }))
       const changed = yield* client.ask("notes/:id/", "partial_update", { params: { id: 1 }, payload: { stars: 7 } })
       assert.deepStrictEqual(changed.data, note(1, { title: "other", stars: 7 }))
@@ -298,7 +313,9 @@ describe("defaults", () => {
       })
       class Things extends Repository.Service<Things>()("test/Things", { schema: Thing, key: "id" }) {}
       const ThingResource = Resource.make("things", { repository: Things })
-      const Box = Consumer.make("box", { path: "/ws/" }).pipe(Consumer.add(...Resource.routes(ThingResource, "things/")))
+      const Box = Consumer.make("box", { path: "/ws/" }).pipe(
+        Consumer.add(...Resource.routes(ThingResource, "things/"))
+      )
       const BoxLive = Consumer.handlers(Box).pipe(Resource.handle(ThingResource), Handlers.toLayer)
       const client = yield* connect(Testing.connect(Box), Layer.provide(BoxLive, Things.layerMemory()))
       const ask = asking(client)
@@ -319,7 +336,6 @@ describe("defaults", () => {
       }
     }))
 })
-
 
 describe("which actions it has", () => {
   type Crud = (typeof Resource.crud)[number]
@@ -348,11 +364,18 @@ describe("which actions it has", () => {
   for (const [original, actions] of handlers) {
     const SomeResource = Resource.make("notes", { repository: Notes, actions })
     const has = (isOfObject: boolean) => requests.some((one) => one[1] === isOfObject && actions.includes(one[0]))
+    /** Handles the resource where there is something of it: the types do not know which actions these are. */
+    const liveOf = <Name extends string>(self: Handlers.Handlers<Name, unknown, never>, isThere: boolean) =>
+      Handlers.toLayer(
+        (isThere ? Resource.handle(SomeResource)(self as never) : self) as Handlers.Handlers<Name, never, Notes>
+      )
 
     it.effect(`${original}, in routes: what is not chosen is not there`, () =>
       Effect.gen(function*() {
-        const Some = Consumer.make("some", { path: "/ws/" }).pipe(Consumer.add(...Resource.routes(SomeResource, "notes/")))
-        const SomeLive = Consumer.handlers(Some).pipe(Resource.handle(SomeResource), Handlers.toLayer)
+        const Some = Consumer.make("some", { path: "/ws/" }).pipe(
+          Consumer.add(...Resource.routes(SomeResource, "notes/"))
+        )
+        const SomeLive = liveOf(Consumer.handlers(Some), has(false) || has(true))
         const client = yield* connect(Testing.connect(Some), Layer.provide(SomeLive, Notes.layerMemory([note(1)])))
         for (const [action, isOfObject, status] of requests) {
           const [found, code] = yield* asking(client)(action, isOfObject ? "notes/1/" : "notes/", dataFor(action))
@@ -368,13 +391,15 @@ describe("which actions it has", () => {
 
     it.effect(`${original}, as a consumer's own actions: what is not chosen is not there`, () =>
       Effect.gen(function*() {
-        const All = Consumer.make("all", { path: "/ws/notes/" }).pipe(Consumer.add(...Resource.collection(SomeResource)))
+        const All = Consumer.make("all", { path: "/ws/notes/" }).pipe(
+          Consumer.add(...Resource.collection(SomeResource))
+        )
         const One = Consumer.make("one", { path: "/ws/notes/:id/", params: Resource.params(SomeResource) }).pipe(
           Consumer.add(...Resource.object(SomeResource))
         )
         const live = Layer.mergeAll(
-          Consumer.handlers(All).pipe(Resource.handle(SomeResource), Handlers.toLayer),
-          Consumer.handlers(One).pipe(Resource.handle(SomeResource), Handlers.toLayer)
+          liveOf(Consumer.handlers(All), has(false)),
+          liveOf(Consumer.handlers(One), has(true))
         )
         const context = yield* Layer.build(Layer.provide(live, Notes.layerMemory([note(1)])))
         const all = yield* Effect.provideContext(Testing.connect(All), context)
@@ -383,7 +408,10 @@ describe("which actions it has", () => {
           const [found, code] = yield* asking(isOfObject ? one : all)(action, "", dataFor(action))
           if (actions.includes(action)) assert.strictEqual(found, status)
           else assert.deepStrictEqual([found, code], [405, "method_not_allowed"])
-          assert.deepStrictEqual(yield* asking(isOfObject ? all : one)(action, "", dataFor(action)), [405, "method_not_allowed"])
+          assert.deepStrictEqual(yield* asking(isOfObject ? all : one)(action, "", dataFor(action)), [
+            405,
+            "method_not_allowed"
+          ])
         }
       }))
   }
@@ -481,13 +509,19 @@ describe("what a client can set", () => {
       assert.deepStrictEqual(data, one)
     }))
 
-  it.effect("what is computed for a row that is to be shown, and cannot be, is what its list fails with", () =>
+  it.effect("what is computed, and cannot be, is what everything fails with that is to show it; nothing is written then", () =>
     Effect.gen(function*() {
-      const { ask } = yield* serve
+      const { all, ask } = yield* serve
+      const before = yield* all
       assert.deepStrictEqual(yield* ask("create", "rows/", { title: "hoarse", secret: "s" }), [503, "unavailable"])
-      assert.deepStrictEqual(yield* ask("retrieve", "rows/2/"), [503, "unavailable"])
-      assert.deepStrictEqual(yield* ask("list", "rows/"), [503, "unavailable"])
-      assert.deepStrictEqual(yield* ask("retrieve", "rows/1/"), [200, one])
+      assert.deepStrictEqual(yield* ask("partial_update", "rows/1/", { title: "hoarse" }), [503, "unavailable"])
+      assert.deepStrictEqual(yield* all, before)
+      const hoarse = yield* Layer.build(Rows.layerMemory([seed, { ...seed, id: 2, title: "hoarse" }]))
+      const live = SomeLive.pipe(Layer.provide(loud), Layer.provide(Layer.succeedContext(hoarse)))
+      const other = asking(yield* connect(Testing.connect(Some), live))
+      assert.deepStrictEqual(yield* other("retrieve", "rows/2/"), [503, "unavailable"])
+      assert.deepStrictEqual(yield* other("list", "rows/"), [503, "unavailable"])
+      assert.deepStrictEqual(yield* other("retrieve", "rows/1/"), [200, one])
     }))
 
   it.effect("what is read only has the default that it is made with, and stays what it is", () =>
@@ -763,7 +797,9 @@ describe("models", () => {
       }) {}
       class Docs extends Repository.Service<Docs>()("test/Docs", { schema: Doc, key: "id", version: "version" }) {}
       const DocResource = Resource.make("docs", { repository: Docs })
-      const Shelf = Consumer.make("shelf", { path: "/ws/" }).pipe(Consumer.add(...Resource.routes(DocResource, "docs/")))
+      const Shelf = Consumer.make("shelf", { path: "/ws/" }).pipe(
+        Consumer.add(...Resource.routes(DocResource, "docs/"))
+      )
       const ShelfLive = Consumer.handlers(Shelf).pipe(
         Resource.handle(DocResource, {
           create: ({ payload }, insert) => insert({ ...payload, id: `id of ${payload.text}` })
@@ -823,7 +859,7 @@ describe("what a repository is asked for", () => {
     Effect.gen(function*() {
       const { ask, asked, epoch } = yield* serve
       yield* ask("create", "posts/", { title: "two" })
-      assert.deepEqual(asked, [["insert", { title: "two", stars: 3, changed: epoch }]])
+      assert.deepEqual(asked, [["begin"], ["insert", { title: "two", stars: 3, changed: epoch }], ["end"]])
     }))
 
   it.effect("no more changes than there are, but those that come with each of them, and the version that was known", () =>
@@ -838,7 +874,11 @@ describe("what a repository is asked for", () => {
         ["update", 1, { ...changes, changed: epoch }, { version }],
         ["end"]
       ]
-      assert.deepEqual(asked, [...update({ title: "uno" }, undefined), ...update({ title: "eins" }, 5), ...update({}, 6)])
+      assert.deepEqual(asked, [
+        ...update({ title: "uno" }, undefined),
+        ...update({ title: "eins" }, 5),
+        ...update({}, 6)
+      ])
     }))
 
   it.effect("a row that is only looked at without a lock, and without a transaction", () =>
@@ -879,7 +919,14 @@ describe("keys", () => {
     {
       kind: "text",
       key: Schema.String,
-      keys: { a: "a", "a%20b": "a b", "%C3%A4%2F%C3%B6": "ä/ö", "%3F%23": "?#", "..": "..", "%5F_proto__": "__proto__" },
+      keys: {
+        a: "a",
+        "a%20b": "a b",
+        "%C3%A4%2F%C3%B6": "ä/ö",
+        "%3F%23": "?#",
+        "..": "..",
+        "%5F_proto__": "__proto__"
+      },
       missing: ["b", "A", "a%20", "constructor", "toString"]
     },
     {
@@ -978,7 +1025,10 @@ describe("which rows there are for a request", () => {
 
   const handling = {
     create: (
-      { params, payload }: { readonly params: { readonly project: string }; readonly payload: { readonly title: string } },
+      { params, payload }: {
+        readonly params: { readonly project: string }
+        readonly payload: { readonly title: string }
+      },
       insert: (row: Omit<typeof Task.Type, "id">) => Effect.Effect<Task, Repository.Conflict | ChannelError.Unavailable>
     ) => insert({ ...payload, project: params.project, owner: "bob" })
   }
@@ -991,7 +1041,10 @@ describe("which rows there are for a request", () => {
       ...handling,
       rows: ({ params }) =>
         Directory.use(({ projects }) =>
-          Effect.map(projects, (projects) => projects.includes(params.project) ? task.eq("project", params.project) : Filter.none)
+          Effect.map(
+            projects,
+            (projects) => projects.includes(params.project) ? task.eq("project", params.project) : Filter.none
+          )
         )
     }),
     Handlers.toLayer
@@ -999,7 +1052,12 @@ describe("which rows there are for a request", () => {
   const directory = (projects: Effect.Effect<ReadonlyArray<string>, ChannelError.Unavailable>) =>
     Layer.succeed(Directory, { projects })
 
-  for (const [how, live] of [["said at once", plain], ["found out", Layer.provide(effectful, directory(Effect.succeed(["a"])))]] as const) {
+  for (
+    const [how, live] of [["said at once", plain], [
+      "found out",
+      Layer.provide(effectful, directory(Effect.succeed(["a"])))
+    ]] as const
+  ) {
     it.effect(`${how}: what is outside of it is not there, for any action`, () =>
       Effect.gen(function*() {
         const { all, ask } = yield* board(live)
@@ -1017,8 +1075,14 @@ describe("which rows there are for a request", () => {
           yield* ask("create", "tasks/", { title: "new", project: "b", owner: "eve" }),
           [201, { id: 4, title: "new", project: "a", owner: "bob" }]
         )
-        assert.deepStrictEqual(yield* ask("update", "tasks/1/", { title: "u", project: "b" }), [200, { ...json(1), title: "u" }])
-        assert.deepStrictEqual(yield* ask("partial_update", "tasks/1/", { title: "v" }), [200, { ...json(1), title: "v" }])
+        assert.deepStrictEqual(yield* ask("update", "tasks/1/", { title: "u", project: "b" }), [200, {
+          ...json(1),
+          title: "u"
+        }])
+        assert.deepStrictEqual(yield* ask("partial_update", "tasks/1/", { title: "v" }), [200, {
+          ...json(1),
+          title: "v"
+        }])
         assert.deepStrictEqual(yield* ask("destroy", "tasks/1/"), [204, null])
       }))
   }
@@ -1037,9 +1101,11 @@ describe("which rows there are for a request", () => {
 })
 
 describe("what an application does instead", () => {
-  class Mail extends Context.Service<Mail, { readonly send: (text: string) => Effect.Effect<void, ChannelError.Unavailable> }>()(
-    "test/Mail"
-  ) {}
+  class Mail
+    extends Context.Service<Mail, { readonly send: (text: string) => Effect.Effect<void, ChannelError.Unavailable> }>()(
+      "test/Mail"
+    )
+  {}
   const recording = () => {
     const sent: Array<string> = []
     const layer = Layer.succeed(Mail, {
@@ -1051,23 +1117,27 @@ describe("what an application does instead", () => {
     return { sent, layer }
   }
   const tell = (text: string) => Mail.use(({ send }) => send(text))
-  const live: Layer.Layer<Handlers.Live<"board">, Handlers.DefinitionError, Tasks | Mail> = Consumer.handlers(Board).pipe(
-    Resource.handle(TaskResource, {
-      create: ({ params, payload }, insert) =>
-        Effect.tap(insert({ ...payload, project: params.project, owner: "bob" }), ({ title }) => tell(`create ${title}`)),
-      retrieve: ({ object }) =>
-        Effect.as(tell(`retrieve ${object.title}`), new Task({ ...object, title: object.title.toUpperCase() })),
-      update: ({ object, payload }, write) =>
-        Effect.tap(write({ ...payload, owner: "update" }), ({ title }) => tell(`update ${object.title} to ${title}`)),
-      partial_update: ({ object, payload }, write) =>
-        Effect.tap(
-          write({ ...payload, owner: "partial_update" }),
-          ({ title }) => tell(`partial_update ${object.title} to ${title}`)
-        ),
-      destroy: ({ object }, remove) => Effect.andThen(remove, tell(`destroy ${object.title}`))
-    }),
-    Handlers.toLayer
-  )
+  const live: Layer.Layer<Handlers.Live<"board">, Handlers.DefinitionError, Tasks | Mail> = Consumer.handlers(Board)
+    .pipe(
+      Resource.handle(TaskResource, {
+        create: ({ params, payload }, insert) =>
+          Effect.tap(
+            insert({ ...payload, project: params.project, owner: "bob" }),
+            ({ title }) => tell(`create ${title}`)
+          ),
+        retrieve: ({ object }) =>
+          Effect.as(tell(`retrieve ${object.title}`), new Task({ ...object, title: object.title.toUpperCase() })),
+        update: ({ object, payload }, write) =>
+          Effect.tap(write({ ...payload, owner: "update" }), ({ title }) => tell(`update ${object.title} to ${title}`)),
+        partial_update: ({ object, payload }, write) =>
+          Effect.tap(
+            write({ ...payload, owner: "partial_update" }),
+            ({ title }) => tell(`partial_update ${object.title} to ${title}`)
+          ),
+        destroy: ({ object }, remove) => Effect.andThen(remove, tell(`destroy ${object.title}`))
+      }),
+      Handlers.toLayer
+    )
   const json = (id: number, fields?: object) => ({ ...taskOf(id, "a"), ...fields })
 
   it.effect("each gets what is usually done, and answers with what there is then", () =>
@@ -1078,8 +1148,16 @@ describe("what an application does instead", () => {
         yield* ask("create", "tasks/", { title: "new" }),
         [201, { id: 2, project: "a", title: "new", owner: "bob" }]
       )
-      assert.deepStrictEqual(yield* ask("retrieve", "tasks/2/"), [200, { id: 2, project: "a", title: "NEW", owner: "bob" }])
-      assert.deepStrictEqual(yield* ask("update", "tasks/1/", { title: "u" }), [200, json(1, { title: "u", owner: "update" })])
+      assert.deepStrictEqual(yield* ask("retrieve", "tasks/2/"), [200, {
+        id: 2,
+        project: "a",
+        title: "NEW",
+        owner: "bob"
+      }])
+      assert.deepStrictEqual(yield* ask("update", "tasks/1/", { title: "u" }), [
+        200,
+        json(1, { title: "u", owner: "update" })
+      ])
       assert.deepStrictEqual(
         yield* ask("partial_update", "tasks/1/", { title: "p" }),
         [200, json(1, { title: "p", owner: "partial_update" })]
@@ -1182,7 +1260,11 @@ describe("what an application does instead", () => {
 
   it.effect("the actions of another resource of the same rows are handled by themselves", () =>
     Effect.gen(function*() {
-      const Titles = Resource.make("titles", { repository: Tasks, actions: ["list", "retrieve"], pagination: Pagination.none() })
+      const Titles = Resource.make("titles", {
+        repository: Tasks,
+        actions: ["list", "retrieve"],
+        pagination: Pagination.none()
+      })
       const Both = Consumer.make("both", { path: "/ws/:project/" }).pipe(
         Consumer.add(...Resource.routes(TaskResource, "tasks/"), ...Resource.routes(Titles, "titles/"))
       )
@@ -1306,7 +1388,16 @@ describe("pages", () => {
 
   it.effect("what is not known, or does not fit, is refused, or as if it had not been sent", () =>
     Effect.gen(function*() {
-      const wrong = ["x=1", "page=2", "stars=one", "ordering=made", "stars__lt=1", "made__lt=then", "__proto__=1", "id=1"]
+      const wrong = [
+        "x=1",
+        "page=2",
+        "stars=one",
+        "ordering=made",
+        "stars__lt=1",
+        "made__lt=then",
+        "__proto__=1",
+        "id=1"
+      ]
       const strict = yield* listing(Pagination.none())
       const lenient = yield* listing(Pagination.none(), { unknownParameters: "ignore" })
       for (const query of wrong) {
@@ -1339,14 +1430,23 @@ describe("a resource that cannot be served says so", () => {
   /** Everything else aside, the problems that there are. */
   const problemsOf = (
     resource: Resource.Any,
-    options?: { readonly handling?: object; readonly others?: ReadonlyArray<Action.Any>; readonly isWithout?: boolean }
+    options?: {
+      readonly handling?: object
+      readonly others?: ReadonlyArray<unknown>
+      readonly isWithout?: boolean
+      /** The resources that are handled; the resource by default. */
+      readonly handled?: ReadonlyArray<Resource.Any>
+    }
   ): Effect.Effect<ReadonlyArray<string>> => {
     const loose = resource as never
-    const members = [...Resource.routes(loose, "rows/") as ReadonlyArray<Route.Any>, ...options?.others ?? []]
+    const members = [...Resource.routes(loose, "rows/") as ReadonlyArray<unknown>, ...options?.others ?? []]
     const Some = (Consumer.add as unknown as (...members: ReadonlyArray<unknown>) => (self: unknown) => Consumer.Any)(
       ...members
     )(Consumer.make("some", { path: "/ws/" }))
-    const handled = Resource.handle(loose, options?.handling as never)(Consumer.handlers(Some as never) as never)
+    const handled = (options?.handled ?? [resource]).reduce(
+      (handlers, one) => Resource.handle(one as never, options?.handling as never)(handlers as never) as never,
+      Consumer.handlers(Some as never) as never
+    )
     const rows = (resource.repository as unknown as { readonly layerMemory: () => Layer.Layer<never> }).layerMemory()
     const live = Handlers.toLayer(handled as never) as Layer.Layer<never, Handlers.DefinitionError>
     return Effect.scoped(Layer.build(options?.isWithout ? live : Layer.provide(live, rows))).pipe(
@@ -1355,29 +1455,45 @@ describe("a resource that cannot be served says so", () => {
     )
   }
   const list = "the action \"list\" of the route \"rows/\""
-  const told = (field: string) =>
-    `${list}: clients are not sent "${field}", but could find it out by filtering or ordering`
-  const Row = Schema.Struct({ id: Schema.Int, title: Schema.String, secret: Schema.String, tags: Schema.Array(Schema.String) })
+  const told = (field: string, ...options: ReadonlyArray<string>) =>
+    `${list}: clients are not sent "${field}", but could find it out by filtering or ordering: leave it out of ${
+      options.join(" and ")
+    }, or leave it out of writeOnly, so that they are`
+  const Row = Schema.Struct({
+    id: Schema.Int,
+    title: Schema.String,
+    secret: Schema.String,
+    tags: Schema.Array(Schema.String)
+  })
   class Rows extends Repository.Service<Rows>()("test/Rows", { schema: Row, key: "id" }) {}
   const hidden = { repository: Rows, actions: ["list"], writeOnly: ["secret"] } as const
+  const fields = "there are \"id\", \"title\", \"secret\", \"tags\""
+  /** A repository whose key or version is no field. */
+  const broken = (options: { readonly key?: string; readonly version?: string }) =>
+    Repository.Service<never>()("test/Broken", { schema: Row, key: "id", ...options } as never) as never
 
   const cases: ReadonlyArray<readonly [what: string, resource: Resource.Any, problems: ReadonlyArray<string>]> = [
     ["it can be", Resource.make("rows", { repository: Rows }), []],
-    ["a filter of what is not sent", Resource.make("rows", { ...hidden, filters: { secret: ["exact"] } }), [told("secret")]],
-    ["a search in it", Resource.make("rows", { ...hidden, search: ["secret"] }), [told("secret")]],
-    ["ordering by it", Resource.make("rows", { ...hidden, ordering: ["secret"] }), [told("secret")]],
-    ["an order by it", Resource.make("rows", { ...hidden, order: ["-secret"] }), [told("secret")]],
+    ["a filter of what is not sent", Resource.make("rows", { ...hidden, filters: { secret: ["exact"] } }), [
+      told("secret", "filters")
+    ]],
+    ["a search in it", Resource.make("rows", { ...hidden, search: ["secret"] }), [told("secret", "search")]],
+    ["ordering by it", Resource.make("rows", { ...hidden, ordering: ["secret"] }), [told("secret", "ordering")]],
+    ["an order by it", Resource.make("rows", { ...hidden, order: ["-secret"] }), [told("secret", "order")]],
+    ["a key that is not sent", Resource.make("rows", { ...hidden, writeOnly: ["id"] }), [
+      `${list}: clients are not sent "id", but could find it out by filtering or ordering: leave it out of writeOnly, so that they are`
+    ]],
     [
       "all of that",
       Resource.make("rows", { ...hidden, order: ["secret"], search: ["secret"], filters: { secret: ["in"] } }),
-      [told("secret")]
+      [told("secret", "filters", "search", "order")]
     ],
     [
       "a filter that does not fit its field",
       Resource.make("rows", { repository: Rows, actions: ["list"], filters: { tags: ["exact"], id: ["contains"] } }),
       [
-        `${list}: filters: "exact" does not fit the field "tags"`,
-        `${list}: filters: "contains" does not fit the field "id"`
+        `${list}: filters: "exact" does not fit the field "tags": what fits it is "isnull"`,
+        `${list}: filters: "contains" does not fit the field "id": what fits it is "exact", "ne", "lt", "lte", "gt", "gte", "in", "isnull"`
       ]
     ],
     [
@@ -1390,9 +1506,9 @@ describe("a resource that cannot be served says so", () => {
         order: ["-nor" as never]
       }),
       [
-        `${list}: filters: there is no field "nothing"`,
-        `${list}: search: there is no field "neither"`,
-        `${list}: order: there is no field "nor"`
+        `${list}: filters: there is no field "nothing", ${fields}`,
+        `${list}: search: there is no field "neither", ${fields}`,
+        `${list}: order: there is no field "nor", ${fields}`
       ]
     ],
     [
@@ -1418,11 +1534,41 @@ describe("a resource that cannot be served says so", () => {
       [
         "the action \"retrieve\" of the route \"rows/:id/\": nothing says what is in the computed field \"size\": give it with the option computed of Resource.handle"
       ]
+    ],
+    [
+      "names that are none",
+      Resource.make("rows", {
+        repository: Rows,
+        actions: ["list", "lists", "unsubscribe"] as never,
+        readOnly: ["titel" as never],
+        writeOnly: ["id", "sekret" as never]
+      }),
+      [
+        `the resource "rows": readOnly: there is no field "titel", ${fields}`,
+        `the resource "rows": writeOnly: there is no field "sekret", ${fields}`,
+        ...["lists", "unsubscribe"].map((name) =>
+          `the resource "rows": actions: there is no action "${name}", there are "list", "create", "retrieve", "update", "partial_update", "destroy", "subscribe"`
+        )
+      ]
+    ],
+    [
+      "a key that is none",
+      Resource.make("rows", { repository: broken({ key: "pk" }), actions: [...Resource.crud, "subscribe"] }),
+      [`the resource "rows": the key of the repository "test/Broken": there is no field "pk", ${fields}`]
+    ],
+    [
+      "a version that is none",
+      Resource.make("rows", { repository: broken({ version: "revision" }) }),
+      [`the resource "rows": the version of the repository "test/Broken": there is no field "revision", ${fields}`]
+    ],
+    [
+      "a computed field with the name of another one",
+      Resource.make("rows", { repository: Rows, computed: { title: Schema.String } as never }),
+      ["the resource \"rows\": computed: \"title\" is a field of the row: give what is computed another name"]
     ]
   ]
   for (const [what, resource, problems] of cases) {
-    it.effect(what, () =>
-      Effect.map(problemsOf(resource), (found) => assert.deepStrictEqual(found, problems)))
+    it.effect(what, () => Effect.map(problemsOf(resource), (found) => assert.deepStrictEqual(found, problems)))
   }
 
   it.effect("a field of a model that its JSON does not have", () =>
@@ -1432,17 +1578,30 @@ describe("a resource that cannot be served says so", () => {
         hash: Model.Sensitive(Schema.String)
       }) {}
       class Accounts extends Repository.Service<Accounts>()("test/Accounts", { schema: Account, key: "id" }) {}
-      const AccountResource = Resource.make("rows", { repository: Accounts, actions: ["list"], filters: { hash: ["startswith"] } })
-      assert.deepStrictEqual(yield* problemsOf(AccountResource), [told("hash")])
+      const AccountResource = Resource.make("rows", {
+        repository: Accounts,
+        actions: ["list"],
+        filters: { hash: ["startswith"] }
+      })
+      assert.deepStrictEqual(yield* problemsOf(AccountResource), [
+        `${list}: clients are not sent "hash", but could find it out by filtering or ordering: leave it out of filters`
+      ])
     }))
+
+  it("names that are none do not matter to what it prints", () => {
+    const Some = Resource.make("rows", { repository: Rows, actions: ["list", "lists"] as never })
+    assert.deepStrictEqual(Object.keys((Some.toJSON() as { readonly actions: object }).actions), ["list", "lists"])
+  })
 
   it.effect("a repository that is not there", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(
-        yield* problemsOf(Resource.make("rows", { repository: Rows, actions: ["retrieve", "destroy"] }), { isWithout: true }),
-        ["retrieve", "destroy"].map((action) =>
-          `the action "${action}" of the route "rows/:id/": the repository "test/Rows" is not provided`
-        )
+        yield* problemsOf(Resource.make("rows", { repository: Rows, actions: ["retrieve", "destroy"] }), {
+          isWithout: true
+        }),
+        [
+          "the repository \"test/Rows\" of the resource \"rows\" is not provided: provide Rows.layerMemory() or SqlRepository.layer(Rows, ...)"
+        ]
       )
     }))
 
@@ -1450,19 +1609,127 @@ describe("a resource that cannot be served says so", () => {
     Effect.gen(function*() {
       const first = Resource.make("rows", { repository: Rows, actions: ["list"] })
       const second = Resource.make("rows", { repository: Rows, actions: ["create"] })
-      const twice = `there are two resources of the name "rows": two resources need two names`
-      assert.deepStrictEqual(
-        yield* problemsOf(first, { others: Resource.collection(second) as ReadonlyArray<Action.Any> }),
-        [`${list}: ${twice}`, `the action "create" of the consumer: ${twice}`]
-      )
+      assert.deepStrictEqual(yield* problemsOf(first, { others: Resource.collection(second) }), [
+        "the resources in the consumer and in the route \"rows/\" are two of the name \"rows\": give each a name of its own"
+      ])
     }))
 
   it.effect("one and the same with more on it is another one", () =>
     Effect.gen(function*() {
       const first = Resource.make("rows", { repository: Rows, actions: ["list"] })
       const second = first.pipe(Resource.permit(["list"], Permission.deny))
-      const found = yield* problemsOf(first, { others: Resource.collection(second) as ReadonlyArray<Action.Any> })
-      assert.lengthOf(found, 2)
+      const found = yield* problemsOf(first, { others: Resource.collection(second) })
+      assert.lengthOf(found, 1)
+      assert.include(found[0], "are two of the name \"rows\"")
+    }))
+
+  const Titled = Resource.make("rows", {
+    repository: Rows,
+    actions: ["list", "retrieve", "destroy"],
+    computed: { size: Schema.Int }
+  })
+  const computed = { size: () => 0 }
+
+  it.effect("options that there are not", () =>
+    Effect.gen(function*() {
+      const rows = () => Filter.all
+      assert.deepStrictEqual(yield* problemsOf(Titled, { handling: { rows, computed } }), [])
+      assert.deepStrictEqual(
+        yield* problemsOf(Titled, { handling: { row: rows, computed: { ...computed, sice: () => 0 } } }),
+        [
+          "Resource.handle(rows) has no option \"row\": there are \"rows\", \"create\", \"retrieve\", \"update\", \"partial_update\", \"destroy\", \"computed\"",
+          "the resource \"rows\" has no computed field \"sice\", which Resource.handle says something about, there are \"size\""
+        ]
+      )
+      assert.deepStrictEqual(
+        yield* problemsOf(Resource.make("rows", { repository: Rows, actions: ["list"] }), { handling: { computed } }),
+        ["the resource \"rows\" has no computed field \"size\", which Resource.handle says something about, there are none"]
+      )
+    }))
+
+  it.effect("what is handled without being there, or twice", () =>
+    Effect.gen(function*() {
+      const Others = Resource.make("others", { repository: Rows, actions: ["list"] })
+      assert.deepStrictEqual(
+        yield* problemsOf(Titled, { handling: { computed }, handled: [Titled, Others] }),
+        [
+          "the resource \"others\" has no computed field \"size\", which Resource.handle says something about, there are none",
+          "Resource.handle(others) handles nothing, as the consumer has no action of the resource \"others\": add them, Consumer.add(...Resource.routes(others, path)), or leave it out"
+        ]
+      )
+      assert.deepStrictEqual(yield* problemsOf(Titled, { handling: { computed }, handled: [Titled, Titled] }), [
+        "Resource.handle(rows) handles nothing, as all actions of the resource \"rows\" are handled before it: leave it out, or give its options where they are handled"
+      ])
+    }))
+
+  it.effect("what is not handled: one line for each resource", () =>
+    Effect.gen(function*() {
+      const Others = Resource.make("others", { repository: Rows, actions: ["retrieve", "subscribe"] })
+      assert.deepStrictEqual(
+        yield* problemsOf(Titled, {
+          handled: [],
+          others: [Action.make("own"), ...Resource.routes(Others, "others/"), ...Resource.routes(Titled, "again/")]
+        }),
+        [
+          "the action \"own\" of the consumer has no handler: add it with Handlers.handle",
+          "nothing handles \"list\", \"retrieve\", \"destroy\" of the resource \"rows\": add Resource.handle(rows)",
+          "nothing handles \"subscribe\", \"unsubscribe\", \"retrieve\" of the resource \"others\": add Resource.handle(others)"
+        ]
+      )
+    }))
+
+  it.effect("a path that does not name the object", () =>
+    Effect.gen(function*() {
+      const One = Resource.make("rows", { repository: Rows, actions: ["list", "retrieve", "destroy"], param: "pk" })
+      const problem = (action: string, place: string) =>
+        `the action "${action}" of ${place}: its path has no parameter "pk", which names the object: see Resource.params`
+      const other = Route.make("other/:id/", { id: Schema.Int as never }).pipe(
+        Route.add(...Resource.object(One) as ReadonlyArray<never>)
+      )
+      assert.deepStrictEqual(yield* problemsOf(One, { others: [...Resource.object(One), other] }), [
+        problem("retrieve", "the consumer"),
+        problem("destroy", "the consumer"),
+        problem("retrieve", "the route \"other/:id/\""),
+        problem("destroy", "the route \"other/:id/\"")
+      ])
+    }))
+
+  it.effect("an object permission where there is no object", () =>
+    Effect.gen(function*() {
+      const isOwner = Permission.where<typeof Row.Type>()("isOwner", () => Filter.fields<typeof Row.Type>().eq("id", 1))
+      const guarded = (actions: ReadonlyArray<"create" | "retrieve" | "update" | "subscribe">) =>
+        Resource.make("rows", { repository: Rows, actions }).pipe(Resource.permit(["create"], isOwner as never))
+      const problem = (actions: string) => [
+        `the permission "isOwner" looks at an object, but the action "create" of the route "rows/" has none: say which actions it guards, Resource.permit(${actions}, permission)`
+      ]
+      assert.deepStrictEqual(
+        yield* problemsOf(guarded(["create", "retrieve", "update"])),
+        problem("[\"retrieve\", \"update\"]")
+      )
+      assert.deepStrictEqual(yield* problemsOf(guarded(["create"])), problem("[...]"))
+    }))
+
+  it.effect("a route of one's own for what is one of its routes", () =>
+    Effect.gen(function*() {
+      const own = (path: string) => Route.make(path).pipe(Route.add(Action.make("own"))) as unknown as Route.Any
+      const Some = Resource.make("rows", { repository: Rows, actions: ["list", "retrieve", "subscribe"] })
+      const problemsIn = (...others: ReadonlyArray<unknown>) =>
+        Effect.map(problemsOf(Some, { others }), (found) =>
+          found.filter((problem) => problem.includes("can match the same string")))
+      const twice = (path: string) =>
+        `the routes "${path}" and "${path}" can match the same string`
+      assert.deepStrictEqual(yield* problemsIn(own("rows/:id/")), [
+        `${
+          twice("rows/:id/")
+        }: put both into one route, Route.make(..., Resource.params(rows)).pipe(Route.add(...Resource.object(rows), own))`
+      ])
+      assert.deepStrictEqual(yield* problemsIn(own("rows/")), [
+        `${twice("rows/")}: put both into one route, Route.make(...).pipe(Route.add(...Resource.collection(rows), own))`
+      ])
+      assert.deepStrictEqual(yield* problemsIn(own("rows/:pk/")), [
+        "the routes \"rows/:id/\" and \"rows/:pk/\" can match the same string"
+      ])
+      assert.deepStrictEqual(yield* problemsIn(own("own/"), own("own/")), [twice("own/")])
     }))
 })
 

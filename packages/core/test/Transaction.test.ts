@@ -87,7 +87,9 @@ const told = Action.make("tell", { payload: { amount: Schema.Int }, success: Acc
   Action.permit(isUnblocked),
   Action.broadcast(Branch, Spent)
 )
-const free = Action.make("free", { success: Account, error: [Repository.NotFound, Overdrawn] }).pipe(Action.object(Account))
+const free = Action.make("free", { success: Account, error: [Repository.NotFound, Overdrawn] }).pipe(
+  Action.object(Account)
+)
 const Bank = Consumer.make("bank", { path: "/ws/:id/", params: { id: Schema.NumberFromString }, concurrency: 2 }).pipe(
   Consumer.join(Branch, () => ({})),
   Consumer.push(Spent),
@@ -382,10 +384,7 @@ describe("authority that is invalidated before the handler runs", () => {
         yield* facts[stage].open
         const answer = yield* Fiber.join(asked)
         assert.deepStrictEqual([answer.status, answer.data], [200, spent(1)])
-        assert.deepStrictEqual(facts.trace, [
-          ...["begin", "load", "decide", "rollback"],
-          ...["begin", "load", "decide", "run", "commit"]
-        ])
+        assert.strictEqual(facts.trace.join(), "begin,load,decide,rollback,begin,load,decide,run,commit")
         assert.deepStrictEqual(yield* accounts, [spent(1), untouched[1]!])
       })))
 
@@ -441,12 +440,19 @@ describe("authority that is invalidated before the handler runs", () => {
 })
 
 /** The decisions over `spend` so far. */
-const counted = Effect.map(Metric.snapshot, (metrics) =>
-  metrics.flatMap(({ attributes, id, state }) =>
-    id === Pipeline.decisions.id && attributes?.["action"] === "spend"
-      ? [`${attributes["phase"]} ${attributes["outcome"]} ${attributes["check"]}: ${(state as { count: number }).count}`]
-      : []
-  ))
+const counted = Effect.map(
+  Metric.snapshot,
+  (metrics) =>
+    metrics.flatMap(({ attributes, id, state }) =>
+      id === Pipeline.decisions.id && attributes?.["action"] === "spend"
+        ? [
+          `${attributes["phase"]} ${attributes["outcome"]} ${attributes["check"]}: ${
+            (state as { count: number }).count
+          }`
+        ]
+        : []
+    )
+)
 
 describe("what is counted, and what others hear of", () => {
   it.effect("one decision for a request, however often it was made", () =>
@@ -477,8 +483,9 @@ describe("what is counted, and what others hear of", () => {
       const other = yield* connect(2)
       yield* working.close
       const heard = yield* asking(Effect.tap(other.next(Spent), () => Effect.sync(() => trace.push("event"))))
-      const asked = yield* asking(Effect.tap(client.ask("tell", { payload: { amount: 1 } }), () =>
-        Effect.sync(() => trace.push("reply"))))
+      const asked = yield* asking(
+        Effect.tap(client.ask("tell", { payload: { amount: 1 } }), () => Effect.sync(() => trace.push("reply")))
+      )
       assert.deepStrictEqual(trace, ["begin", "load", "decide", "run"])
       yield* working.open
       assert.deepStrictEqual(yield* Fiber.join(heard), spent(1))
@@ -596,15 +603,11 @@ describe("what surrounds", () => {
         const answer = yield* client.ask("spend", { payload: { amount: 1 } })
         yield* Testing.expectDenied(answer, isUnblocked)
         assert.deepStrictEqual([answer.status, answer.errors[0]?.code], [403, "blocked"])
-        assert.deepStrictEqual(trace, [
-          ...["begin", "load", "decide", "run", "rollback"],
-          ...["begin", "load", "decide", "rollback"]
-        ])
+        assert.strictEqual(trace.join(), "begin,load,decide,run,rollback,begin,load,decide,rollback")
         assert.isTrue(blocked.has(1))
-        yield* undone
+        assert.deepStrictEqual(yield* accounts, untouched)
       }),
       (effect) =>
         again(Effect.tap(effect, () => Facts.use(({ blocked }) => Effect.sync(() => blocked.add(1)))) as typeof effect)
     ))
-
 })

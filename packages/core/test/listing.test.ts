@@ -289,6 +289,7 @@ describe("mistakes", () => {
   })
 
   it("fields that are not there", () => {
+    const fields = `there are ${Object.keys(Product.fields).map((name) => `"${name}"`).join(", ")}`
     assert.deepStrictEqual(
       problems({
         filters: { nope: ["exact"], ["constructor" as string]: ["exact"] },
@@ -297,11 +298,11 @@ describe("mistakes", () => {
         order: ["-gone", "id"]
       }),
       [
-        "filters: there is no field \"nope\"",
-        "filters: there is no field \"constructor\"",
-        "search: there is no field \"__proto__\"",
-        "ordering: there is no field \"toString\"",
-        "order: there is no field \"gone\""
+        `filters: there is no field "nope", ${fields}`,
+        `filters: there is no field "constructor", ${fields}`,
+        `search: there is no field "__proto__", ${fields}`,
+        `ordering: there is no field "toString", ${fields}`,
+        `order: there is no field "gone", ${fields}`
       ]
     )
     assert.deepStrictEqual(
@@ -310,19 +311,21 @@ describe("mistakes", () => {
         definition: definitionOf(Product, "uuid"),
         options: { pagination: Pagination.none() }
       }),
-      ["the key: there is no field \"uuid\""]
+      [`the key: there is no field "uuid", ${fields}`]
     )
   })
 
   it("lookups that do not fit", () => {
     const unfit = (name: string, lookups: ReadonlyArray<Lookup>) => problems({ filters: { [name]: lookups } })
     assert.deepStrictEqual(unfit("price", ["contains", "exact"]), [
-      "filters: \"contains\" does not fit the field \"price\""
+      "filters: \"contains\" does not fit the field \"price\": what fits it is \"exact\", \"ne\", \"lt\", \"lte\", \"gt\", \"gte\", \"in\", \"isnull\""
     ])
     assert.lengthOf(unfit("isNew", every), 4)
     assert.lengthOf(unfit("mixed", text), 7)
     for (const name of ["tags", "extra"]) assert.lengthOf(unfit(name, text), 10)
-    assert.deepStrictEqual(unfit("title", ["regex" as never]), ["filters: \"regex\" does not fit the field \"title\""])
+    assert.deepStrictEqual(unfit("title", ["regex" as never]), [
+      `filters: "regex" does not fit the field "title": what fits it is ${text.map((name) => `"${name}"`).join(", ")}`
+    ])
     assert.deepStrictEqual(problems({ search: ["price"] }), ["search: the field \"price\" is no text"])
     for (const name of ["tags", "extra", "mixed"]) {
       assert.deepStrictEqual(problems({ ordering: [name], order: [`-${name}`] }), [

@@ -15,15 +15,18 @@ import * as Authentication from "../Authentication.ts"
 import { ChannelLayer } from "../ChannelLayer.ts"
 import type * as Consumer_ from "../Consumer.ts"
 import * as Decision from "../Decision.ts"
-import type { Request } from "../Handlers.ts"
+import type { Handlers, Request } from "../Handlers.ts"
 import * as Permission from "../Permission.ts"
 import type * as Reply from "../Reply.ts"
+import type * as Resource from "../Resource.ts"
 import type * as Route_ from "../Route.ts"
 import * as Settings from "../Settings.ts"
 import type { Rule } from "../Throttle.ts"
 import * as channels from "./channels.ts"
 import { type Encode, encoder } from "./encoding.ts"
+import { resourceOf } from "./endpoints.ts"
 import * as Envelope from "./envelope.ts"
+import { list } from "./names.ts"
 import { Observer, type Tally } from "./observe.ts"
 import * as Path from "./path.ts"
 import { unsaid } from "./permit.ts"
@@ -43,7 +46,14 @@ export type Transaction = (
 ) => Effect.Effect<unknown, unknown, unknown>
 
 /** A function of the application that a request is given to. */
-export type Run = (request: Request) => Effect.Effect<unknown, unknown, unknown>
+export interface Run {
+  (request: Request): Effect.Effect<unknown, unknown, unknown>
+  /**
+   * Whether it only reads, and decides by itself whom it shows what: it is called again where the facts have changed meanwhile that
+   * it has decided by.
+   */
+  readonly repeats?: boolean
+}
 
 /** The same, which answers with a stream where the action says so. */
 export type Start = (
@@ -59,10 +69,15 @@ export interface Handler {
 
 /** A handler that is made where it is put, out of what it finds there; or the problems with that. */
 export class Late {
-  readonly make: (place: Place) => Handle | ReadonlyArray<string>
-  constructor(make: (place: Place) => Handle | ReadonlyArray<string>) {
+  readonly make: (place: Place) => Handle | ReadonlyArray<string | Common>
+  constructor(make: (place: Place) => Handle | ReadonlyArray<string | Common>) {
     this.make = make
   }
+}
+
+/** A problem that several handlers have in common: it is told once, and says itself where it is. */
+export interface Common {
+  readonly common: string
 }
 
 /** Where a handler is put. */
@@ -168,6 +183,10 @@ export interface Endpoint {
   readonly run: Start
   /** Whether it is answered with a stream. */
   readonly isStream: boolean
+  /** Whether the handler is called again where facts have changed meanwhile. */
+  readonly repeats: boolean
+  /** Whether it is about no object, and is not guarded by permissions of objects. */
+  readonly isFree: boolean
   /** Milliseconds, `Infinity` for none. */
   readonly timeout: number
   /** How many run at once, when the action does not stand in the line of its connection. */
@@ -199,8 +218,7 @@ export interface DeclaredError {
 
 /** Compiles a consumer, or lists what is wrong with it. */
 export const make = (
-  consumer: Consumer_.Any,
-  handlers: ReadonlyArray<Handler>,
+  { consumer, handlers, problems }: Handlers<string, unknown, unknown>,
   context: Context.Context<never>
 ): Consumer | ReadonlyArray<string> => {
   const settings = Context.get(context, Settings.Settings)
@@ -210,6 +228,7 @@ export const make = (
   const observer = new Observer(consumer.name, services)
   const layer = Context.getOrUndefined(context as Context.Context<ChannelLayer>, ChannelLayer)
   const compiler = new Compiler(consumer, permission, handlers, observer, settings, services)
+  compiler.problems.push(...problems)
   compiler.settings(settings)
   compiler.consumer()
   compiler.channels(layer)
@@ -259,6 +278,10 @@ class Compiler {
   readonly #settings: Settings.Settings
   readonly #context: Context.Context<never>
   readonly #handlers = new Map<string, Handle | Late>()
+  /** The actions of resources that nothing handles, by the names of the resources. */
+  readonly #unhandled = new Map<string, Array<string>>()
+  /** How a resource is put into one route with other actions, by the pattern of its own. */
+  readonly #joined = new Map<string, string>()
 
   constructor(
     consumer: Consumer_.Any,
@@ -309,6 +332,11 @@ class Compiler {
       this.problems.push(`its subprotocol ${JSON.stringify(name)} is no token: use letters, digits, ".", "-" and "_"`)
     }
     this.#level("", [], consumer.members, [], [this.#guard], Path.paramNames(consumer.path))
+    for (const [name, actions] of this.#unhandled) {
+      this.problems.push(
+        `nothing handles ${list(actions)} of the resource "${name}": add Resource.handle(${name})`
+      )
+    }
     this.#ambiguous()
     for (const key of this.#handlers.keys()) {
       const [route, name] = JSON.parse(key)
@@ -367,6 +395,8 @@ class Compiler {
       if ("path" in member) this.#route(pattern, params, member, guards, permissions, names)
       else if (actions.has(member.name)) this.problems.push(`${where(pattern, member.name)} was added twice`)
       else {
+        const resource = resourceOf(member)
+        if (resource !== undefined && !this.#joined.has(pattern)) this.#joined.set(pattern, joined(resource, member))
         const endpoint = this.#action(pattern, member, permissions)
         if (endpoint !== undefined) actions.set(member.name, endpoint)
       }
@@ -416,10 +446,12 @@ class Compiler {
     this.#permission(`the permission of ${place}`, action.permission, ["connection", "action", "object"])
     if (action.object === undefined) {
       for (const check of [...permissions, action.permission].flatMap(Permission.checks)) {
-        if (check.phase !== "object") continue
-        this.problems.push(
-          `the permission "${check.name}" looks at an object, but ${place} has none: add Action.object, or guard it otherwise`
-        )
+        if (check.phase !== "object" || isFree(action)) continue
+        const resource = resourceOf(action)
+        const advice = resource === undefined
+          ? "add Action.object, or guard it otherwise"
+          : `say which actions it guards, Resource.permit(${guardable(resource)}, permission)`
+        this.problems.push(`the permission "${check.name}" looks at an object, but ${place} has none: ${advice}`)
       }
     }
     const fields = "fields" in action.fields ? Object.keys(action.fields.fields as object) : []
@@ -430,7 +462,7 @@ class Compiler {
     const found = this.#handlers.get(key)
     this.#handlers.delete(key)
     if (found === undefined) {
-      this.problems.push(`${place} has no handler: add it with Handlers.handle`)
+      this.#missing(place, action)
       return undefined
     }
     const handle = found instanceof Late ? this.#late(found, route, action) : found
@@ -457,12 +489,25 @@ class Compiler {
       transaction: typeof handle === "function" ? undefined : handle.transaction,
       run: typeof handle === "function" ? handle : handle.run,
       isStream: action.stream,
+      repeats: typeof handle === "function" && (handle as Run).repeats === true,
+      isFree: isFree(action),
       timeout: millis(action.timeout ?? this.#consumer.timeout),
       concurrency: action.concurrency === undefined ? undefined : limitOf(action.concurrency),
       tally: this.#observer.tally(action.name),
       reply: action.mode._tag === "Reply" || (action.mode._tag === "Broadcast" && action.mode.reply),
       broadcast: this.#broadcast(place, action.mode)
     }
+  }
+
+  #missing(place: string, action: Action.Any): void {
+    const resource = resourceOf(action)
+    if (resource === undefined) {
+      this.problems.push(`${place} has no handler: add it with Handlers.handle`)
+      return
+    }
+    const actions = this.#unhandled.get(resource.name) ?? []
+    if (!actions.includes(action.name)) actions.push(action.name)
+    this.#unhandled.set(resource.name, actions)
   }
 
   #stream(place: string, action: Action.Any, handle: Handle): void {
@@ -490,7 +535,10 @@ class Compiler {
       start: (effect) => this.starts.push(effect)
     })
     if (!Array.isArray(made)) return made as Handle
-    this.problems.push(...made.map((problem) => `${where(route, action.name)}: ${problem}`))
+    for (const problem of made as ReadonlyArray<string | Common>) {
+      if (typeof problem === "string") this.problems.push(`${where(route, action.name)}: ${problem}`)
+      else if (!this.problems.includes(problem.common)) this.problems.push(problem.common)
+    }
     return undefined
   }
 
@@ -525,21 +573,44 @@ class Compiler {
       for (let j = i + 1; j < patterns.length; j++) {
         const b = patterns[j]!
         if (!Path.isAmbiguous(a.segments, b.segments)) continue
-        this.problems.push(`the routes "${a.pattern}" and "${b.pattern}" can match the same string`)
+        const advice = a.pattern === b.pattern ? this.#joined.get(a.pattern) : undefined
+        this.problems.push(
+          `the routes "${a.pattern}" and "${b.pattern}" can match the same string${
+            advice === undefined ? "" : `: put both into one route, ${advice}`
+          }`
+        )
       }
     })
   }
 }
 
+/** The actions of a resource that an object permission can guard, as a program says them. */
+const guardable = ({ actions }: Resource.Any): string => {
+  const guarded = ["retrieve", "update", "partial_update", "destroy"].filter((name) =>
+    (actions as ReadonlyArray<string>).includes(name)
+  )
+  return guarded.length === 0 ? "[...]" : `[${list(guarded)}]`
+}
+
+/** A route with the actions of a resource that are about all objects, or one, and with others. */
+const joined = ({ name }: Resource.Any, action: Action.Any): string =>
+  action.object === undefined
+    ? `Route.make(...).pipe(Route.add(...Resource.collection(${name}), own))`
+    : `Route.make(..., Resource.params(${name})).pipe(Route.add(...Resource.object(${name}), own))`
+
 const keyOf = (route: string, name: string): string => JSON.stringify([route, name])
 
-const where = (route: string, name?: string): string => {
+/** A place, as problems name it. */
+export const where = (route: string, name?: string): string => {
   const place = route === "" ? "the consumer" : `the route "${route}"`
   return name === undefined ? place : `the action "${name}" of ${place}`
 }
 
 const guardsOf = (permission: Permission.Any): ReadonlyArray<Permission.Tree> =>
   permission === Permission.allow ? [] : [permission.tree]
+
+/** What ends only what the client itself has begun, wherever that is. */
+const isFree = (action: Action.Any): boolean => (action as { readonly isFree?: boolean }).isFree === true
 
 const limitOf = (concurrency: Action.Concurrency): number => concurrency === "unbounded" ? Infinity : concurrency
 

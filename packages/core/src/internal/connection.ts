@@ -802,9 +802,11 @@ export class Connection {
     this.#changes = undefined
     this.#changing = undefined
     this.#outdatedSince = undefined
-    for (const running of Array.from(this.#running ?? [])) {
+    const all = Array.from(this.#running ?? [])
+    // All of them, before anything goes on that others may hear of.
+    for (const running of all) this.#tell(running)
+    for (const running of all) {
       const { exit } = running
-      this.#tell(running)
       if (exit === undefined) continue
       running.exit = undefined
       this.#resume(running, exit)

@@ -88,7 +88,9 @@ const negate = (tree: Tree & { readonly _tag: "Not" }, result: Result): Result =
     case "Failed":
       return result
     case "Pending":
-      return Decision.pending({ _tag: "Not", member: result.residual, denied: tree.denied })
+      return Decision.pending(
+        result.residual === tree.member ? tree : { _tag: "Not", member: result.residual, denied: tree.denied }
+      )
   }
 }
 
@@ -120,11 +122,17 @@ const fold = (
   }
   if (so?.pending !== undefined) {
     if (so.failed !== undefined) so.pending.push({ _tag: "Constant", decision: so.failed })
-    return Decision.pending(so.pending.length === 1 ? so.pending[0]! : { _tag: tree._tag, members: so.pending })
+    return Decision.pending(so.pending.length === 1 ? so.pending[0]! : remaining(tree, so.pending))
   }
   if (so?.failed !== undefined) return so.failed
   return tree._tag === "And" ? Decision.allow : so?.denied ?? nothingAllowed
 }
+
+/** What is left of a tree. Where that is all of it, it is the same one: many connections share it. */
+const remaining = (tree: Tree & { readonly _tag: "And" | "Or" }, members: ReadonlyArray<Tree>): Tree =>
+  members.length === tree.members.length && members.every((member, i) => member === tree.members[i])
+    ? tree
+    : { _tag: tree._tag, members }
 
 /** The value that decides the whole, whatever the other members say. */
 const absorbing = { And: "Deny", Or: "Allow" } as const

@@ -6,6 +6,7 @@ import * as Schema from "effect/Schema"
 import type * as Action from "../Action.ts"
 import type * as Consumer from "../Consumer.ts"
 import type * as Event from "../Event.ts"
+import type * as Resource from "../Resource.ts"
 import type * as Route from "../Route.ts"
 
 /** An action at its place. */
@@ -37,6 +38,10 @@ const below = (
     "path" in member ? below(route + member.path, { ...params, ...member.params }, member.members) : []
   )
 ]
+
+/** The resource that an action is of. */
+export const resourceOf = (action: Action.Any): Resource.Any | undefined =>
+  (action as { readonly resource?: Resource.Any }).resource
 
 /** A pattern with values for its parameters. */
 export const path = (

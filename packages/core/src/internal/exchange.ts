@@ -106,6 +106,8 @@ export class Exchange {
   readonly #broken: Cause.Cause<never> | undefined
   #stage: Stage = Stage.Envelope
   #isRunning = false
+  /** By which state of its connection the handler was called. */
+  #handledIn = 0
   #streaming: Streaming | undefined = undefined
   #inside: Inside | undefined = undefined
   /** By which state of its connection the handler was called, or was told last that it is still permitted. */
@@ -160,7 +162,7 @@ export class Exchange {
   /** Goes on with the exit of what it waited for; from the beginning, where it was let in by what no longer counts. */
   resume(exit: Exit.Exit<unknown, unknown>): string | undefined {
     this.waitsFor = undefined
-    if (this.isOutdated && !this.isRunning) this.#restart()
+    if (this.isRunning ? this.#isOfOthers : this.isOutdated) this.#restart()
     else this.#leave(exit)
     return this.advance()
   }
@@ -168,6 +170,11 @@ export class Exchange {
   /** Whether what let it in no longer counts. */
   get isOutdated(): boolean {
     return this.#epoch !== this.#context.standing.epoch
+  }
+
+  /** Whether what it has found out so far was found out by what no longer counts, and can be found out again. */
+  get #isOfOthers(): boolean {
+    return this.endpoint?.repeats === true && this.#handledIn !== this.#context.standing.epoch
   }
 
   /** By which state of its connection it was let in. */
@@ -229,6 +236,7 @@ export class Exchange {
 
   #restart(): void {
     this.#request.reset(this.#context.params)
+    this.#isRunning = false
     this.#residuals = undefined
     this.#value = undefined
     this.#stage = Stage.Envelope
@@ -287,10 +295,10 @@ export class Exchange {
         return this.#transact(this.endpoint!.transaction!, this.endpoint!.load!)
       case Stage.Handler:
         // Nothing is left that could still decide them.
-        if (this.#residuals !== undefined) return this.#deny(Decision.undecided)
+        if (this.#residuals !== undefined && !this.endpoint!.isFree) return this.#deny(Decision.undecided)
         if (this.#decidedIn !== undefined) this.#count("Allow", "", this.#decidedIn)
         this.#isRunning = true
-        this.#told = this.#epoch
+        this.#told = this.#handledIn = this.#epoch
         return this.endpoint!.isStream ? this.#stream() : attempt(this.endpoint!.run as compile.Run, this.#request)
       case Stage.Stream:
         return this.#streaming!.run
@@ -312,25 +320,33 @@ export class Exchange {
    * leaves it with a failure, so that nothing of it is kept; so does whoever was let in by what no longer counts.
    */
   #transact(surround: compile.Transaction, load: compile.Run): Work {
-    const permitted = Effect.fnUntraced({ self: this }, function*(object: unknown) {
+    const loaded = (object: unknown): Work => {
       this.#request.object = object
       this.#request.phase = "object"
-      for (const guard of this.#residuals ?? none) {
-        const decided = this.#context.standing.decideRest(guard, this.#request as Permission.Facts, this.recorder)
-        const decision = Decision.conclude(Effect.isEffect(decided) ? yield* decided : decided)
-        if (decision._tag !== "Allow") return yield* Effect.fail(new TurnedAway(decision))
+      return this.#permitted(this.#residuals ?? none, 0)
+    }
+    return attempt(surround, Effect.flatMap(Effect.suspend(() => attempt(load, this.#request)), loaded))
+  }
+
+  /** Runs the handler, where these permissions allow it, from one of them on. */
+  #permitted(guards: ReadonlyArray<Permission.Tree>, from: number): Work {
+    for (let i = from; i < guards.length; i++) {
+      const decided = this.#context.standing.decideRest(guards[i]!, this.#request as Permission.Facts, this.recorder)
+      if (Effect.isEffect(decided)) {
+        return Effect.flatMap(decided, (decision) => turnedAway(decision) ?? this.#permitted(guards, i + 1))
       }
-      // What surrounds it may do it again, after a conflict say: then it is running already.
-      if (!this.#isRunning) {
-        if (this.isOutdated) return yield* Effect.fail(new TurnedAway(Decision.undecided))
-        if (this.#residuals !== undefined) this.#decidedIn = "object"
-        if (this.#decidedIn !== undefined) this.#count("Allow", "", this.#decidedIn)
-        this.#isRunning = true
-        this.#told = this.#epoch
-      }
-      return yield* attempt(this.endpoint!.run as compile.Run, this.#request)
-    })
-    return attempt(surround, Effect.flatMap(Effect.suspend(() => attempt(load, this.#request)), permitted))
+      const turned = turnedAway(decided)
+      if (turned !== undefined) return turned
+    }
+    // What surrounds it may do it again, after a conflict say: then it is running already.
+    if (!this.#isRunning) {
+      if (this.isOutdated) return Effect.fail(new TurnedAway(Decision.undecided))
+      if (this.#residuals !== undefined) this.#decidedIn = "object"
+      if (this.#decidedIn !== undefined) this.#count("Allow", "", this.#decidedIn)
+      this.#isRunning = true
+      this.#told = this.#epoch
+    }
+    return attempt(this.endpoint!.run as compile.Run, this.#request)
   }
 
   /** Calls the handler, and goes on with its stream. */
@@ -557,6 +573,11 @@ const turnedAwayIn = ({ reasons }: Cause.Cause<unknown>): TurnedAway | undefined
   )
   const isBroken = reasons.some((reason) => reason._tag === "Die" && !(reason.defect instanceof TurnedAway))
   return isBroken ? undefined : found.find((error) => error instanceof TurnedAway)
+}
+
+const turnedAway = (result: Decision.Decision<Permission.Tree>): Effect.Effect<never, TurnedAway> | undefined => {
+  const decision = Decision.conclude(result)
+  return decision._tag === "Allow" ? undefined : Effect.fail(new TurnedAway(decision))
 }
 
 const allErrors = { errors: "all" } as const

@@ -20,6 +20,7 @@ import * as Cursor from "./cursor.ts"
 import * as Keyset from "./keyset.ts"
 import * as Lookups from "./lookups.ts"
 import type { Field, Lookup, Row } from "./lookups.ts"
+import { list, there } from "./names.ts"
 import * as Pages from "./pages.ts"
 
 export type { Lookup } from "./lookups.ts"
@@ -143,8 +144,6 @@ const tooLong = tooMuch(`Expected ${Lookups.maxText} characters at the most`)
 
 const isTooLong = (text: string): boolean => text.length > Lookups.maxText
 
-const list = (names: Iterable<string>): string => Array.from(names, (name) => `"${name}"`).join(", ")
-
 const comparing = (compare: Lookups.Comparison): Parameter => ({
   read: (values, asked) => {
     if (values.length > Lookups.maxValues) return tooMuch(`Expected ${Lookups.maxValues} values at the most`)
@@ -238,8 +237,10 @@ class Compiler {
     for (const field of this.#field("filters", name)) {
       for (const lookup of lookups) {
         const compare = Lookups.comparison(field, lookup)
-        if (compare === undefined) this.problems.push(`filters: "${lookup}" does not fit the field "${name}"`)
-        else if (lookup === "in") this.add(`${name}__in`, comparingAll(compare))
+        if (compare === undefined) {
+          const fitting = list(Lookups.fitting(field))
+          this.problems.push(`filters: "${lookup}" does not fit the field "${name}": what fits it is ${fitting}`)
+        } else if (lookup === "in") this.add(`${name}__in`, comparingAll(compare))
         else this.add(lookup === "exact" ? name : `${name}__${lookup}`, comparing(compare))
       }
     }
@@ -264,7 +265,8 @@ class Compiler {
     if (!this.#fields.has(name)) this.#fields.set(name, Lookups.fieldOf(this.#definition, name))
     const field = this.#fields.get(name)
     if (field !== undefined) return [field]
-    this.problems.push(`${where}: there is no field "${name}"`)
+    const names = Object.keys(this.#definition.schema.fields)
+    this.problems.push(`${where}: there is no field "${name}", ${there(names)}`)
     return []
   }
 }

@@ -260,6 +260,23 @@ const byValue = (field: Field, operator: Filter.Operator): Comparison => ([text]
 const byText = (field: Field, operator: Filter.Operator): Comparison => ([text]) =>
   hasNul(text!) ? Result.fail(withoutNul) : Result.succeed(compare(field, operator, text))
 
+/** How a field can be compared. */
+export const fitting = ({ kind }: Field): ReadonlyArray<Lookup> => all.filter((lookup) => fits(kind, lookup))
+
+const all: ReadonlyArray<Lookup> = [
+  "exact",
+  "ne",
+  "lt",
+  "lte",
+  "gt",
+  "gte",
+  "in",
+  "isnull",
+  "contains",
+  "icontains",
+  "startswith"
+]
+
 const fits = (kind: Kind, lookup: Lookup): boolean => {
   switch (lookup) {
     case "exact":

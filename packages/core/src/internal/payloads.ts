@@ -7,6 +7,8 @@ import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaParser from "effect/SchemaParser"
 import type { Definition, RowSchema } from "../Repository.ts"
+import type * as Resource from "../Resource.ts"
+import { there } from "./names.ts"
 
 /** The schemas of a resource's payloads and replies. */
 export interface Schemas {
@@ -41,7 +43,7 @@ export const make = (definition: Definition, { computed, readOnly, writeOnly }: 
   const isWhole = Object.keys(computed).length === 0 && Object.keys(readable).length === Object.keys(row).length
   const created = without(variant(schema, "jsonCreate") ?? row, isHidden)
   const updated = without(variant(schema, "jsonUpdate") ?? row, isHidden)
-  const versioned = version === undefined ? {} : { [version]: row[version]! }
+  const versioned = version === undefined || !Object.hasOwn(row, version) ? {} : { [version]: row[version]! }
   const inserted = variant(schema, "insert") ?? row
   return {
     read: isWhole ? jsonOf(schema) : struct({ ...readable, ...computed }),
@@ -56,6 +58,39 @@ export const make = (definition: Definition, { computed, readOnly, writeOnly }: 
     )
   }
 }
+
+/** What is wrong with the names that a resource is made of, as far as the types could not tell. */
+export const problems = ({ actions, options, repository }: Resource.Any): ReadonlyArray<string> => {
+  const { key, schema, version } = repository.definition
+  const names = Object.keys(fieldsOf(schema))
+  const absent = (where: string, fields: ReadonlyArray<string>) =>
+    fields.filter((field) => !names.includes(field)).map((field) =>
+      `${where}: there is no field "${field}", ${there(names)}`
+    )
+  return [
+    ...absent(`the key of the repository "${repository.key}"`, [key]),
+    ...absent(`the version of the repository "${repository.key}"`, version === undefined ? [] : [version]),
+    ...absent("readOnly", options.readOnly),
+    ...absent("writeOnly", options.writeOnly),
+    ...options.computed.filter((field) => names.includes(field)).map((field) =>
+      `computed: "${field}" is a field of the row: give what is computed another name`
+    ),
+    ...actions.filter((action) => !actionNames.includes(action)).map((action) =>
+      `actions: there is no action "${action}", ${there(actionNames)}`
+    )
+  ]
+}
+
+/** Those that can be chosen: whoever can subscribe can unsubscribe. */
+const actionNames: ReadonlyArray<string> = [
+  "list",
+  "create",
+  "retrieve",
+  "update",
+  "partial_update",
+  "destroy",
+  "subscribe"
+] satisfies ReadonlyArray<Resource.ActionName>
 
 const struct = (fields: Fields): Schema.Constraint => Schema.Struct(fields as Schema.Struct.Fields)
 

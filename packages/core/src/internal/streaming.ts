@@ -154,9 +154,19 @@ export class Streaming {
 
   /** Waits before the stream is pulled, as long as its items could not leave. */
   #pause(): Effect.Effect<void> {
-    return mayLeave(this.#subject, this.#outlet)
-      ? Effect.void
-      : Effect.flatMap(this.#outlet.turn(this.#subject), () => this.#pause())
+    if (!mayLeave(this.#subject, this.#outlet)) {
+      return Effect.flatMap(this.#outlet.turn(this.#subject), () => this.#pause())
+    }
+    const { inside } = this.#subject
+    if (inside !== undefined) inside.offer = this.#offer
+    return Effect.void
+  }
+
+  /** Sends an item past the stream, if it may leave now. */
+  readonly #offer = (json: string): boolean => {
+    if (!mayLeave(this.#subject, this.#outlet)) return false
+    this.#outlet.send(head + json + this.#tail)
+    return true
   }
 
   /** Sends the items from one of them on; `data` is the JSON of that one, which was asked about in the state `asked`. */
@@ -230,6 +240,11 @@ export class Inside {
    * item right before that leaves, and again where facts change meanwhile. Its defect is the stream's.
    */
   recheck: ((item: unknown) => Eager<boolean>) | undefined
+  /**
+   * Sends an item, as JSON, past the stream, if it may leave now; tells whether it did. Only for a handler whose stream is asked for
+   * its next item, and has none.
+   */
+  offer: (json: string) => boolean = () => false
   readonly #listeners = new Set<() => void>()
 
   constructor(

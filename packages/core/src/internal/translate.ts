@@ -2,19 +2,38 @@
  * Permissions as filters: what is left of a permission after the connection phase, translated check by check. The filter means
  * the objects that deciding the permission for each of them would allow.
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Decision from "../Decision.ts"
 import * as Filter from "../Filter.ts"
 import * as Permission from "../Permission.ts"
 import * as decide from "./decide.ts"
+import { andThen, type Eager, effectOf } from "./eager.ts"
 
 /** The checks of permissions that cannot be translated. */
 export const untranslatable = (permissions: ReadonlyArray<Permission.Any>): ReadonlyArray<Permission.Check> =>
   permissions.flatMap(Permission.checks).filter((check) =>
-    check.phase !== "connection" && check.query === undefined && check.isAlike !== true
+    check.phase !== "connection" && check.query === undefined && check.everyObject !== true &&
+    check.everyObject !== "passed"
   )
+
+/** What guards objects of a permission: the checks of messages, which the request has passed, are left out. */
+export const ofObjects = (
+  tree: Permission.Tree,
+  passed: Decision.Allow | Decision.Deny = Decision.allow
+): Permission.Tree => {
+  switch (tree._tag) {
+    case "Constant":
+      return tree
+    case "Check":
+      return tree.everyObject === "passed" ? { _tag: "Constant", decision: passed } : tree
+    case "And":
+    case "Or":
+      return { _tag: tree._tag, members: tree.members.map((member) => ofObjects(member, passed)) }
+    case "Not":
+      return { ...tree, member: ofObjects(tree.member, passed._tag === "Allow" ? tree.denied : Decision.allow) }
+  }
+}
 
 /** Which objects a permission allows, and which it denies; by a check that fails it does neither. */
 interface Sides {
@@ -36,41 +55,61 @@ const failed = (name: string, cause: Cause.Cause<unknown>): Sides => ({
 })
 
 /**
- * The objects that a residual of the action phase allows. Fails where a check fails, and what it would have said matters. The facts
- * are those of the action that retrieves one object, without what names the object.
+ * The objects that all of some residuals of the action phase allow. Fails where a check fails, and what it would have said matters.
+ * The facts are those of the action that retrieves one object, without what names the object.
  */
-export const filterOf = (
-  residual: Permission.Tree,
+export const filterOfAll = (
+  residuals: ReadonlyArray<Permission.Tree>,
   facts: Permission.ActionFacts
-): Effect.Effect<Filter.Filter<unknown>, unknown, unknown> =>
-  Effect.flatMap(
+): Eager<Filter.Filter<unknown>, unknown> =>
+  residuals.length === 1
+    ? filterOf(residuals[0]!, facts)
+    : andThen(each(residuals, (residual) => filterOf(residual, facts)), (filters) => Filter.and(...filters))
+
+const filterOf = (residual: Permission.Tree, facts: Permission.ActionFacts): Eager<Filter.Filter<unknown>, unknown> =>
+  andThen<Sides, Filter.Filter<unknown>, unknown>(
     sidesOf(residual, facts),
-    ({ allowed, failed }) => failed === undefined ? Effect.succeed(allowed) : Effect.failCause(failed)
+    ({ allowed, failed }) => failed === undefined ? allowed : Effect.failCause(failed)
   )
+
+/** All values, at once if they are there. */
+const each = <A, B, E>(
+  values: ReadonlyArray<A>,
+  f: (value: A) => Eager<B, E>,
+  from = 0,
+  results: Array<B> = []
+): Eager<ReadonlyArray<B>, E> => {
+  for (let i = from; i < values.length; i++) {
+    const result = f(values[i]!)
+    if (Effect.isEffect(result)) {
+      return Effect.flatMap(result, (result) => {
+        results.push(result)
+        return effectOf(each(values, f, i + 1, results))
+      })
+    }
+    results.push(result)
+  }
+  return results
+}
 
 const isAll = ({ tree }: Filter.Any): boolean => tree._tag === "Constant" && tree.value
 
-const sidesOf = (
-  tree: Permission.Tree,
-  facts: Permission.ActionFacts
-): Effect.Effect<Sides, never, unknown> => {
+const sidesOf = (tree: Permission.Tree, facts: Permission.ActionFacts): Eager<Sides> => {
   switch (tree._tag) {
     case "Constant":
-      return Effect.succeed(
-        tree.decision._tag === "Failed"
-          ? failed(tree.decision.check, tree.decision.cause)
-          : every(tree.decision._tag === "Allow")
-      )
+      return tree.decision._tag === "Failed"
+        ? failed(tree.decision.check, tree.decision.cause)
+        : every(tree.decision._tag === "Allow")
     case "Check":
       return sidesOfCheck(tree, facts)
     case "And":
     case "Or":
-      return Effect.map(
-        Effect.forEach(tree.members, (member) => sidesOf(member, facts)),
+      return andThen(
+        each(tree.members, (member) => sidesOf(member, facts)),
         (members) => join(tree._tag, members)
       )
     case "Not":
-      return Effect.map(sidesOf(tree.member, facts), ({ allowed, denied, failed }) => ({
+      return andThen(sidesOf(tree.member, facts), ({ allowed, denied, failed }) => ({
         allowed: denied,
         denied: allowed,
         failed
@@ -87,20 +126,24 @@ const join = (tag: "And" | "Or", members: ReadonlyArray<Sides>): Sides => {
   return { allowed, denied, failed: isDecided ? undefined : members.find(({ failed }) => failed !== undefined)?.failed }
 }
 
-const sidesOfCheck = (check: Permission.Check, facts: Permission.ActionFacts): Effect.Effect<Sides, never, unknown> =>
-  check.query === undefined
-    // What stays undecided allows nothing, and neither does its opposite.
-    ? Effect.succeed({ allowed: Filter.none, denied: Filter.none, failed: undefined })
-    : Effect.map(Effect.exit(ask(check.query, facts)), (exit) =>
-      Exit.isSuccess(exit)
-        ? { allowed: exit.value, denied: Filter.not(exit.value), failed: undefined }
-        : failed(check.name, exit.cause))
-
-const ask = (
-  query: NonNullable<Permission.Check["query"]>,
-  facts: Permission.ActionFacts
-): Effect.Effect<Filter.Filter<unknown>, unknown, unknown> =>
-  Effect.suspend(() => {
-    const answer = query(facts as never)
-    return (Effect.isEffect(answer) ? answer : Effect.succeed(answer)) as Effect.Effect<Filter.Filter<unknown>, unknown>
+const sidesOfCheck = (check: Permission.Check, facts: Permission.ActionFacts): Eager<Sides> => {
+  // What stays undecided allows nothing, and neither does its opposite.
+  if (check.query === undefined) return { allowed: Filter.none, denied: Filter.none, failed: undefined }
+  let answer: Filter.Filter<unknown> | Effect.Effect<Filter.Filter<unknown>, unknown, unknown>
+  try {
+    answer = check.query(facts as never) as typeof answer
+  } catch (defect) {
+    return failed(check.name, Cause.die(defect))
+  }
+  if (!Effect.isEffect(answer)) return sidesOfFilter(answer)
+  return Effect.matchCause(answer, {
+    onSuccess: sidesOfFilter,
+    onFailure: (cause) => failed(check.name, cause)
   })
+}
+
+const sidesOfFilter = (filter: Filter.Filter<unknown>): Sides => ({
+  allowed: filter,
+  denied: Filter.not(filter),
+  failed: undefined
+})

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Action from "../Action.ts"
 import * as ChannelError from "../ChannelError.ts"
+import type * as Decision from "../Decision.ts"
 import * as Filter from "../Filter.ts"
 import type { Request } from "../Handlers.ts"
 import * as Permission from "../Permission.ts"
@@ -13,12 +14,13 @@ import type * as Resource from "../Resource.ts"
 import type * as Route from "../Route.ts"
 import type * as compile from "./compile.ts"
 import * as decide from "./decide.ts"
-import { effectOf } from "./eager.ts"
+import { andThen, type Eager, effectOf } from "./eager.ts"
 import * as endpoints from "./endpoints.ts"
 import { contextOf } from "./exchange.ts"
 import { deniedBy } from "./failure.ts"
 import { compare, own } from "./filter.ts"
-import { filterOf, untranslatable } from "./translate.ts"
+import type { Standing } from "./standing.ts"
+import { filterOfAll, ofObjects, untranslatable } from "./translate.ts"
 
 /** Which objects of a resource a request may see. */
 export interface Visible {
@@ -30,7 +32,7 @@ export interface Visible {
   readonly sees: (
     request: Request,
     residuals: ReadonlyArray<Permission.Tree>
-  ) => (row: Row) => Effect.Effect<boolean, unknown, unknown>
+  ) => (row: Row) => Eager<boolean, unknown>
 }
 
 /** Rows, and which of them are meant. */
@@ -59,32 +61,23 @@ export const make = (resource: Resource.Any, place: compile.Place): Visible | Re
         }, or let the resource decide for each object (perObject: true)`
     )
   }
-  const guards = permissions.filter((permission) => permission !== Permission.allow).map(({ tree }) => tree)
+  const guards = permissions.filter((permission) => permission !== Permission.allow).map(({ tree }) => ofObjects(tree))
   const { key } = resource.repository.definition
   const routeOf = routing(resource, place.route, retrieve.route)
-  const factsOf = (request: Request, row: Row): Permission.ActionFacts => ({
-    action: "retrieve",
-    route: routeOf(request, row[key]),
-    query: request.query,
-    params: { ...request.params as Row, [resource.param]: row[key] }
-  })
   const sees: Visible["sees"] = (request, residuals) => {
-    if (residuals.length === 0) return () => Effect.succeed(true)
-    return (row) =>
-      Effect.suspend(() => {
-        const facts = factsOf(request, row)
-        return Effect.flatMap(
-          left(request, residuals, { ...facts, phase: "action" }),
-          (rest) =>
-            rest === undefined
-              ? Effect.succeed(false)
-              : Effect.map(
-                left(request, rest, { ...facts, phase: "object", object: row, payload: undefined }),
-                // What is still undecided is denied.
-                (rest) => rest?.length === 0
-              )
-        )
-      })
+    if (residuals.length === 0) return () => true
+    const { standing } = contextOf(request)
+    const hasActions = residuals.some(looksAtAction)
+    return (row) => {
+      const facts = new RetrieveFacts(request, row, resource.param, row[key], routeOf)
+      const decided = (residuals: ReadonlyArray<Permission.Tree> | undefined): Eager<boolean, unknown> => {
+        if (residuals === undefined) return false
+        facts.phase = "object"
+        // What is still undecided is denied.
+        return andThen(left(standing, residuals, facts), (rest) => rest?.length === 0)
+      }
+      return hasActions ? andThen(left(standing, residuals, facts), decided) : decided(residuals)
+    }
   }
   return {
     guards,
@@ -96,16 +89,68 @@ export const make = (resource: Resource.Any, place: compile.Place): Visible | Re
           return Effect.succeed({ filter: Filter.all, rows: new Decided(rows, sees(request, residuals)) })
         }
         const { params, query, route } = request
-        const facts = { phase: "action", action: "retrieve", route, query, params: params as Row } as const
-        return Effect.flatMap(left(request, residuals, facts), (rest): Effect.Effect<Source, unknown, unknown> =>
-          rest === undefined
-            ? Effect.succeed({ filter: Filter.none, rows })
-            : Effect.map(
-              Effect.forEach(rest, (residual) =>
-                filterOf(residual, facts)),
-              (filters) => ({ filter: Filter.and(...filters), rows })
-            ))
+        const facts: ActionFacts = { phase: "action", action: "retrieve", route, query, params: params as Row }
+        const rest = residuals.some(looksAtAction) ? left(contextOf(request).standing, residuals, facts) : residuals
+        const filter = andThen(rest, (rest) => rest === undefined ? Filter.none : filterOfAll(rest, facts))
+        return Effect.isEffect(filter)
+          ? Effect.map(filter, (filter) => ({ filter, rows }))
+          : Effect.succeed({ filter, rows })
       })
+  }
+}
+
+type ActionFacts = Permission.ActionFacts & { readonly phase: "action" }
+
+/** Whether something is decided in the action phase. What is not is left by it as it is. */
+const looksAtAction = (tree: Permission.Tree): boolean => {
+  switch (tree._tag) {
+    case "Constant":
+      return true
+    case "Check":
+      return tree.phase !== "object"
+    case "Not":
+      return looksAtAction(tree.member)
+    case "And":
+    case "Or":
+      return tree.members.some(looksAtAction)
+  }
+}
+
+/** What permissions look at, of an object among many: what they mostly do not look at is not made. */
+class RetrieveFacts implements Permission.ActionFacts {
+  phase: "action" | "object" = "action"
+  readonly action = "retrieve"
+  readonly object: Row
+  readonly payload = undefined
+  readonly #request: Request
+  readonly #param: string
+  readonly #key: unknown
+  readonly #routeOf: (request: Request, key: unknown) => string
+
+  constructor(
+    request: Request,
+    row: Row,
+    param: string,
+    key: unknown,
+    routeOf: (request: Request, key: unknown) => string
+  ) {
+    this.#request = request
+    this.object = row
+    this.#param = param
+    this.#key = key
+    this.#routeOf = routeOf
+  }
+
+  get route(): string {
+    return this.#routeOf(this.#request, this.#key)
+  }
+
+  get query(): Request["query"] {
+    return this.#request.query
+  }
+
+  get params(): Row {
+    return { ...this.#request.params as Row, [this.#param]: this.#key }
   }
 }
 
@@ -114,22 +159,49 @@ export const make = (resource: Resource.Any, place: compile.Place): Visible | Re
  * Fails where a check fails before.
  */
 const left = (
-  request: Request,
+  standing: Standing,
   residuals: ReadonlyArray<Permission.Tree>,
-  facts: Permission.Facts
-): Effect.Effect<ReadonlyArray<Permission.Tree> | undefined, unknown, unknown> => {
-  const { standing } = contextOf(request)
-  return Effect.gen(function*() {
-    const rest: Array<Permission.Tree> = []
-    for (const residual of residuals) {
-      const decision = yield* effectOf(standing.decideRest(residual, facts, undefined))
-      if (decision._tag === "Pending") rest.push(decision.residual)
-      else if (decision._tag === "Failed" && decide.outcomeOfDecision(decision) === "Failed") {
-        return yield* Effect.failCause(decision.cause)
-      } else if (decision._tag !== "Allow") return undefined
+  facts: RetrieveFacts | ActionFacts,
+  from = 0,
+  rest: Array<Permission.Tree> = []
+): Eager<ReadonlyArray<Permission.Tree> | undefined, unknown> => {
+  for (let i = from; i < residuals.length; i++) {
+    const decision = standing.decideRest(residuals[i]!, facts as Permission.Facts, undefined)
+    if (Effect.isEffect(decision)) {
+      return Effect.flatMap(
+        decision,
+        (decision) =>
+          effectOf(
+            andThen(
+              keep(decision, rest),
+              (goesOn) => goesOn ? left(standing, residuals, facts, i + 1, rest) : undefined
+            )
+          )
+      )
     }
-    return rest
-  })
+    const goesOn = keep(decision, rest)
+    if (Effect.isEffect(goesOn)) return goesOn
+    if (!goesOn) return undefined
+  }
+  return rest
+}
+
+/** Keeps what is left of a permission; tells whether it may still come to Allow. Fails where a check has. */
+const keep = (
+  decision: Decision.Decision<Permission.Tree>,
+  rest: Array<Permission.Tree>
+): boolean | Effect.Effect<never, unknown> => {
+  switch (decision._tag) {
+    case "Allow":
+      return true
+    case "Pending":
+      rest.push(decision.residual)
+      return true
+    case "Deny":
+      return false
+    case "Failed":
+      return decide.outcomeOfDecision(decision) === "Failed" ? Effect.failCause(decision.cause) : false
+  }
 }
 
 /** The route of an object, for who asks for many of them: its pattern, with what the request has for its other parameters. */
@@ -156,27 +228,54 @@ const routing = (
 export const residualsOf = (
   request: Request,
   guards: ReadonlyArray<Permission.Tree>
-): Effect.Effect<ReadonlyArray<Permission.Tree>, unknown, unknown> => {
-  const { standing } = contextOf(request)
-  return Effect.gen(function*() {
-    const residuals: Array<Permission.Tree> = []
-    for (const guard of guards) {
-      const decision = yield* Effect.suspend(() => effectOf(standing.decide(guard, { phase: "connection" }, undefined)))
-      if (decision._tag === "Deny") return yield* deniedBy(decision.denial)
-      if (decision._tag === "Failed") return yield* Effect.failCause(decision.cause)
-      if (decision._tag === "Pending") residuals.push(decision.residual)
+): Effect.Effect<ReadonlyArray<Permission.Tree>, unknown, unknown> =>
+  Effect.suspend(() => effectOf(residualsFrom(contextOf(request).standing, guards, 0, [])))
+
+const residualsFrom = (
+  standing: Standing,
+  guards: ReadonlyArray<Permission.Tree>,
+  from: number,
+  residuals: Array<Permission.Tree>
+): Eager<ReadonlyArray<Permission.Tree>, unknown> => {
+  for (let i = from; i < guards.length; i++) {
+    const decision = standing.decide(guards[i]!, { phase: "connection" }, undefined)
+    if (Effect.isEffect(decision)) {
+      return Effect.flatMap(
+        decision,
+        (decision) => refusal(decision, residuals) ?? effectOf(residualsFrom(standing, guards, i + 1, residuals))
+      )
     }
-    return residuals
-  })
+    const refused = refusal(decision, residuals)
+    if (refused !== undefined) return refused
+  }
+  return residuals
+}
+
+/** Why somebody may see nothing. Otherwise what is left is kept. */
+const refusal = (
+  decision: Decision.Decision<Permission.Tree>,
+  residuals: Array<Permission.Tree>
+): Effect.Effect<never, unknown> | undefined => {
+  switch (decision._tag) {
+    case "Allow":
+      return undefined
+    case "Pending":
+      residuals.push(decision.residual)
+      return undefined
+    case "Deny":
+      return Effect.fail(deniedBy(decision.denial))
+    case "Failed":
+      return Effect.failCause(decision.cause)
+  }
 }
 
 /** Rows of which only those are there that somebody may see: all of them are read, and decided, once for a request. */
 class Decided implements Pick<Rows, "select" | "count"> {
   readonly #rows: Pick<Rows, "select">
-  readonly #isVisible: (row: Row) => Effect.Effect<boolean, unknown, unknown>
+  readonly #isVisible: (row: Row) => Eager<boolean, unknown>
   #known: { readonly filter: Filter.Any; readonly rows: ReadonlyArray<Row> } | undefined
 
-  constructor(rows: Pick<Rows, "select">, isVisible: (row: Row) => Effect.Effect<boolean, unknown, unknown>) {
+  constructor(rows: Pick<Rows, "select">, isVisible: (row: Row) => Eager<boolean, unknown>) {
     this.#rows = rows
     this.#isVisible = isVisible
   }
@@ -188,7 +287,10 @@ class Decided implements Pick<Rows, "select" | "count"> {
     return Effect.map(
       this.#all(selection.filter),
       (rows) =>
-        rows.toSorted(by(selection.order)).slice(from, selection.limit === undefined ? undefined : from + selection.limit)
+        rows.toSorted(by(selection.order)).slice(
+          from,
+          selection.limit === undefined ? undefined : from + selection.limit
+        )
     )
   }
   #all(filter: Filter.Filter<Row>): Effect.Effect<ReadonlyArray<Row>, ChannelError.Unavailable> {
@@ -197,18 +299,21 @@ class Decided implements Pick<Rows, "select" | "count"> {
       return this.#rows.select({ filter, order: [], limit: maxDecided + 1 }).pipe(
         Effect.filterOrFail(
           (rows) => rows.length <= maxDecided,
-          () =>
-            new ChannelError.Unavailable({
-              message: `These are more than ${maxDecided} objects, too many to decide for each: ask for fewer`
-            })
+          () => tooMany(maxDecided, "A list whose objects are decided one by one")
         ),
-        // What a check fails with is what a list fails with, as for one object.
-        Effect.flatMap((rows) => Effect.filter(rows, this.#isVisible) as unknown as Effect.Effect<ReadonlyArray<Row>>),
+        Effect.flatMap((rows) => Effect.filter(rows, (row) => effectOf(this.#isVisible(row)))),
         Effect.tap((rows) => Effect.sync(() => this.#known = { filter, rows }))
-      )
+        // What a check fails with is what a list fails with, as for one object.
+      ) as unknown as Effect.Effect<ReadonlyArray<Row>, ChannelError.Unavailable>
     })
   }
 }
+
+/** There are more objects than are looked at. */
+export const tooMany = (max: number, what: string): ChannelError.InvalidPayload =>
+  new ChannelError.InvalidPayload({
+    problems: [{ detail: `${what} is of at most ${max} objects: ask for fewer, by filters`, path: ["query"] }]
+  })
 
 const by = (order: ReadonlyArray<Repository.Order>) => (a: Row, b: Row): number => {
   for (const { direction, field } of order) {
@@ -218,11 +323,14 @@ const by = (order: ReadonlyArray<Repository.Order>) => (a: Row, b: Row): number 
   return 0
 }
 
-/** Where an object of a resource is retrieved: beside its list, or else where it is in the consumer; with what guards it there. */
+/** Where an object of a resource is retrieved: here, beside its list, or else where it is first; with what guards it there. */
 const placeOf = (resource: Resource.Any, { consumer, route }: compile.Place): Place => {
   const places = placesIn(consumer.members, "", [])
-  const own = places.filter(({ action }) => action.name === "retrieve" && resourceOf(action)?.name === resource.name)
-  const found = own.find((place) => place.route === `${route}:${resource.param}/`) ?? own[0]
+  const own = places.filter(({ action }) =>
+    action.name === "retrieve" && endpoints.resourceOf(action)?.name === resource.name
+  )
+  const at = (route: string) => own.find((place) => place.route === route)
+  const found = at(route) ?? at(`${route}:${resource.param}/`) ?? own[0]
   if (found !== undefined) return { ...found, permissions: [...found.permissions, found.action.permission] }
   const beside = places.find((place) => place.route === route)!
   return { ...beside, permissions: [...beside.permissions, resource.permissions.retrieve] }
@@ -244,7 +352,3 @@ const placesIn = (
       ? placesIn(member.members, route + member.path, [...permissions, member.permission])
       : [{ route, action: member, permissions }]
   )
-
-/** The resource that an action is of. */
-export const resourceOf = (action: Action.Any): Resource.Any | undefined =>
-  (action as { readonly resource?: Resource.Any }).resource
