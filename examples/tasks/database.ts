@@ -2,7 +2,6 @@
  * Where everything is kept: in PostgreSQL where `DATABASE_URL` names one, otherwise in SQLite, in the file of `TASKS_DB` or in
  * memory. Nothing else of the example knows which.
  */
-import type { Repository } from "@effect-channels/core"
 import { PostgresChanges } from "@effect-channels/postgres"
 import { SqlRepository } from "@effect-channels/sql"
 import { SqliteClient } from "@effect-channels/sqlite"
@@ -128,10 +127,6 @@ const sqliteLive = (filename: string) =>
     Layer.provide(SqliteClient.layer({ filename }))
   )
 
-/** Has PostgreSQL tell what anybody writes to a table, and listens. */
-const told = <C extends Repository.AnyClass>(service: C, options: PostgresChanges.Options<Repository.RowOf<C>>) =>
-  Effect.andThen(PostgresChanges.install(service, options), PostgresChanges.feed(service, options))
-
 /**
  * What is written by other servers, or by somebody with `psql`, is heard as well: tasks appear, and whoever is a member no more is
  * dismissed.
@@ -139,9 +134,9 @@ const told = <C extends Repository.AnyClass>(service: C, options: PostgresChange
 const postgresLive = (url: string) =>
   MembershipWatch.pipe(
     Layer.provideMerge(Layer.mergeAll(
-      SqlRepository.layer(Boards, { ...boards, feed: told(Boards, boards) }),
-      SqlRepository.layer(Members, { ...members, feed: told(Members, members) }),
-      SqlRepository.layer(Tasks, { ...tasks, feed: told(Tasks, tasks) })
+      SqlRepository.layer(Boards, { ...boards, feed: PostgresChanges.installed }),
+      SqlRepository.layer(Members, { ...members, feed: PostgresChanges.installed }),
+      SqlRepository.layer(Tasks, { ...tasks, feed: PostgresChanges.installed })
     )),
     Layer.provide([TablesLive, PostgresChanges.layer()]),
     Layer.provide(PgClient.layer({ url: Redacted.make(url) }))

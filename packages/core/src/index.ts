@@ -311,7 +311,7 @@ export * as Repository from "./Repository.ts"
  * | `update` | object | the object; fields that have a default and are left out stay as they are | 200; 409 |
  * | `partial_update` | object | the object; fields that are left out stay as they are | 200; 409 |
  * | `destroy` | object | nothing | 204 |
- * | `subscribe` | both | the objects, and then their changes, as a stream | 206 |
+ * | `subscribe` | both | the objects, and then their changes, as a stream; nothing at its end | 206; 200 at its end |
  * | `unsubscribe` | both | nothing | 204; 404 where nothing is subscribed to |
  *
  * An object that is not there is 404; one that the caller may not have is 403. The object is loaded, its permission decided, and

@@ -10,18 +10,13 @@
  * import { SqlRepository } from "@effect-channels/sql"
  * import { PgClient } from "@effect/sql-pg"
  * import * as Config from "effect/Config"
- * import * as Effect from "effect/Effect"
  * import * as Layer from "effect/Layer"
  * import * as Schema from "effect/Schema"
  *
  * const Item = Schema.Struct({ id: Schema.Int, title: Schema.String })
  * class Items extends Repository.Service<Items>()("app/Items", { schema: Item, key: "id" }) {}
- * const items = { table: "items" }
  *
- * const ItemsLive = SqlRepository.layer(Items, {
- *   ...items,
- *   feed: Effect.andThen(PostgresChanges.install(Items, items), PostgresChanges.feed(Items, items))
- * }).pipe(
+ * const ItemsLive = SqlRepository.layer(Items, { table: "items", feed: PostgresChanges.installed }).pipe(
  *   Layer.provide(PostgresChanges.layer()),
  *   Layer.provide(PgClient.layerConfig({ url: Config.Redacted("POSTGRES_URL") }))
  * )
@@ -178,13 +173,34 @@ export const install: <C extends AnyClass>(
  * The changes of a repository over a table, for the option `feed` of `SqlRepository.layer`. It fails where {@link install} has not been
  * there, since nothing would ever be heard.
  *
+ * **Example** (What is installed is a matter of a migration)
+ *
+ * ```ts
+ * import { Repository } from "@effect-channels/core"
+ * import { PostgresChanges } from "@effect-channels/postgres"
+ * import { SqlRepository } from "@effect-channels/sql"
+ * import * as Schema from "effect/Schema"
+ *
+ * const Item = Schema.Struct({ id: Schema.Int, madeAt: Schema.Date })
+ * class Items extends Repository.Service<Items>()("app/Items", { schema: Item, key: "id" }) {}
+ * const items = { table: "items", columns: { madeAt: "made_at" } }
+ *
+ * const migration = PostgresChanges.install(Items, items)
+ *
+ * const ItemsLive = SqlRepository.layer(Items, { ...items, feed: PostgresChanges.feed })
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const feed: <C extends AnyClass>(
   service: C,
   options: Options<Repository.RowOf<C>>
-) => Effect.Effect<Feed<KeyOf<C>>, SetupError | SqlError, PostgresChanges | SqlClient> = Effect.fnUntraced(
+) => Effect.Effect<
+  Repository.Feed<Repository.KeyOf<C>>,
+  SetupError | SqlError,
+  PostgresChanges | SqlClient
+> = Effect.fnUntraced(
   function*(service: AnyClass, options: AnyOptions) {
     const sql = yield* SqlClient
     const changes = yield* PostgresChanges
@@ -215,23 +231,20 @@ and the same channel, first.`
 )
 
 /**
- * Where a repository hears of what is written.
+ * As {@link feed}, after {@link install}: for the option `feed` of `SqlRepository.layer`, where the application makes what it needs
+ * itself.
  *
- * @category models
+ * @category constructors
  * @since 0.1.0
  */
-export interface Feed<Key> {
-  /** Calls a function with each change as long as the scope is open. */
-  readonly subscribe: (listener: (change: Repository.Change<Key>) => void) => Effect.Effect<void, never, Scope.Scope>
-}
-
-/**
- * The type of the keys of a repository.
- *
- * @category models
- * @since 0.1.0
- */
-export type KeyOf<C extends AnyClass> = Repository.RowOf<C>[C["definition"]["key"] & keyof Repository.RowOf<C>]
+export const installed = <C extends AnyClass>(
+  service: C,
+  options: Options<Repository.RowOf<C>>
+): Effect.Effect<
+  Repository.Feed<Repository.KeyOf<C>>,
+  SetupError | SqlError,
+  PostgresChanges | SqlClient
+> => Effect.andThen(install(service, options), feed(service, options))
 
 interface AnyOptions {
   readonly table: string

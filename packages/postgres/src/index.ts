@@ -12,18 +12,13 @@
  * import { SqlRepository } from "@effect-channels/sql"
  * import { PgClient } from "@effect/sql-pg"
  * import * as Config from "effect/Config"
- * import * as Effect from "effect/Effect"
  * import * as Layer from "effect/Layer"
  * import * as Schema from "effect/Schema"
  *
  * const Item = Schema.Struct({ id: Schema.Int, title: Schema.String })
  * class Items extends Repository.Service<Items>()("app/Items", { schema: Item, key: "id" }) {}
- * const items = { table: "items" }
  *
- * const ItemsLive = SqlRepository.layer(Items, {
- *   ...items,
- *   feed: Effect.andThen(PostgresChanges.install(Items, items), PostgresChanges.feed(Items, items))
- * }).pipe(
+ * const ItemsLive = SqlRepository.layer(Items, { table: "items", feed: PostgresChanges.installed }).pipe(
  *   Layer.provide(PostgresChanges.layer()),
  *   Layer.provide(PgClient.layerConfig({ url: Config.Redacted("POSTGRES_URL") }))
  * )

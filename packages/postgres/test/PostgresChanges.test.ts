@@ -42,7 +42,7 @@ const makeServer = (schema: string, options: {
     const changes = PostgresChanges.layer({ heartbeat: options.heartbeat }).pipe(Layer.provideMerge(client))
     const repository = SqlRepository.layer(Items, {
       ...items,
-      feed: Effect.andThen(PostgresChanges.install(Items, items), PostgresChanges.feed(Items, items))
+      feed: PostgresChanges.installed
     }).pipe(Layer.provideMerge(changes))
     const context = yield* Layer.build(Layer.fresh(repository))
     const rows = Context.get(context, Items)
@@ -70,6 +70,18 @@ const pids = (schema: string) =>
     admin(`SELECT pid FROM pg_stat_activity WHERE application_name = '${schema}' AND query LIKE 'LISTEN%'`),
     (rows) => rows.map(([pid]) => Number(pid))
   )
+
+/** Waits until the connection that listens has been asked for so many signs of life: the next is not before the last was given. */
+const heartbeats = (schema: string, count: number) =>
+  Effect.gen(function*() {
+    const seen = new Map<unknown, Set<unknown>>()
+    while (Math.max(0, ...Array.from(seen.values(), ({ size }) => size)) < count) {
+      const asked = yield* admin(
+        `SELECT pid, query_start::text FROM pg_stat_activity WHERE application_name = '${schema}' AND query = 'SELECT 1'`
+      )
+      for (const [pid, at] of asked) seen.set(pid, (seen.get(pid) ?? new Set()).add(at))
+    }
+  })
 
 const named = (schema: string): PgClient.PgPoolConfig => ({ applicationName: schema })
 
@@ -99,7 +111,8 @@ describe.skipIf(skipped !== undefined)("PostgresChanges", () => {
     "tells nothing of what is rolled back, and all of a transaction when it is committed",
     () =>
       Effect.gen(function*() {
-        const { rows, sql, told } = yield* makeServer(yield* makeTable)
+        const schema = yield* makeTable
+        const { rows, sql, told } = yield* makeServer(schema)
         yield* Effect.exit(rows.transaction(Effect.andThen(rows.insert({ title: "lost" }), Effect.fail("no"))))
         yield* rows.transaction(Effect.gen(function*() {
           yield* sql`INSERT INTO items (id, title) VALUES (20, 'a')`
@@ -108,11 +121,12 @@ describe.skipIf(skipped !== undefined)("PostgresChanges", () => {
             Effect.fail("no")
           )))
           yield* sql`INSERT INTO items (id, title) VALUES (22, 'c')`
-          yield* Effect.sleep(50)
-          assert.deepStrictEqual(told, [])
+          // What is committed after all of this comes before it.
+          yield* admin(`INSERT INTO ${schema}.items (id, title) VALUES (10, 'between')`)
+          yield* eventually(() => assert.deepStrictEqual(keysOf(told), [10]))
         }))
         yield* rows.transaction(sql`INSERT INTO items (id, title) VALUES (30, 'end')`)
-        yield* eventually(() => assert.deepStrictEqual(keysOf(told), [20, 22, 30]))
+        yield* eventually(() => assert.deepStrictEqual(keysOf(told), [10, 20, 22, 30]))
       }),
     limit
   )
@@ -298,7 +312,7 @@ describe.skipIf(skipped !== undefined)("PostgresChanges", () => {
         heartbeat: 100,
         config: { host: "127.0.0.1", port: proxy.port, connectTimeout: "2 seconds", ...named(schema) }
       })
-      yield* Effect.sleep(500)
+      yield* heartbeats(schema, 3)
       assert.deepStrictEqual(told, [])
       proxy.freeze()
       yield* eventually(() => assert.deepStrictEqual(told, [unknown]))
@@ -311,9 +325,12 @@ describe.skipIf(skipped !== undefined)("PostgresChanges", () => {
       const schema = yield* makeTable
       yield* Effect.scoped(Effect.gen(function*() {
         const { rows, told } = yield* makeServer(schema, { config: named(schema) })
-        yield* Effect.scoped(rows.changes(() => assert.fail("nobody listens any more")))
+        const tooLate: Array<Change> = []
+        // What is told is told to both at once.
+        yield* Effect.scoped(rows.changes((change) => tooLate.push(change)))
         const { id } = yield* rows.insert({ title: "a" })
         yield* eventually(() => assert.deepStrictEqual(told, [written(id)]))
+        assert.deepStrictEqual(tooLate, [])
         assert.strictEqual((yield* pids(schema)).length, 1)
       }))
       assert.strictEqual((yield* pids(schema)).length, 0)
@@ -329,10 +346,7 @@ describe.skipIf(skipped !== undefined)("PostgresChanges", () => {
         yield* createTable(service, table)
         yield* insertRows(service, table, rows)
         yield* PostgresChanges.install(service, options as never)
-        return SqlRepository.layer(service, {
-          ...options,
-          feed: PostgresChanges.feed(service, options as never)
-        } as never)
+        return SqlRepository.layer(service, { ...options, feed: PostgresChanges.feed } as never)
       })).pipe(
         Layer.provide(PostgresChanges.layer()),
         Layer.provide(Layer.unwrap(Effect.map(makeSchema, (schema) => postgres({ schema, maxConnections: 5 }))))

@@ -79,14 +79,16 @@ export class TableError
 }
 
 /**
- * Where a repository hears of what is written, by itself and by everybody else, once it is committed.
+ * Where the rows of a repository are.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Feed<Key> {
-  /** Calls a function with each change as long as the scope is open. */
-  readonly subscribe: (listener: (change: Repository.Change<Key>) => void) => Effect.Effect<void, never, Scope.Scope>
+export interface Place<Row> {
+  /** The table, or `schema.table`. It is found as the database finds it: in PostgreSQL by the search path. */
+  readonly table: string
+  /** The columns of fields that have another name there. */
+  readonly columns?: { readonly [K in keyof Row & string]?: string } | undefined
 }
 
 /**
@@ -95,15 +97,18 @@ export interface Feed<Key> {
  * @category models
  * @since 0.1.0
  */
-export interface Options<Row, Key, E = never, R = never> {
-  /** The table, or `schema.table`. It is found as the database finds it: in PostgreSQL by the search path. */
-  readonly table: string
-  /** The columns of fields that have another name there. */
-  readonly columns?: { readonly [K in keyof Row & string]?: string } | undefined
+export interface Options<C extends Repository.AnyClass, E = never, R = never> extends Place<Repository.RowOf<C>> {
   /**
-   * Where to hear of changes, instead of telling the own ones after they are committed. A feed tells those as well.
+   * Makes what the repository hears of changes by, instead of telling the own ones after they are committed: a feed tells those as
+   * well. It is handed the repository's class, and where its rows are: `PostgresChanges.installed` of
+   * `@effect-channels/postgres` is one.
    */
-  readonly feed?: Effect.Effect<Feed<Key>, E, R> | undefined
+  readonly feed?:
+    | ((
+      service: C,
+      place: Place<Repository.RowOf<C>>
+    ) => Effect.Effect<Repository.Feed<Repository.KeyOf<C>>, E, R>)
+    | undefined
 }
 
 /**
@@ -123,7 +128,7 @@ export const make = <
   R = never
 >(
   service: Repository.RepositoryClass<Self, Id, S, Key, Generated, Version>,
-  options: Options<S["Type"], S["Type"][Key], E, R>
+  options: Options<NoInfer<Repository.RepositoryClass<Self, Id, S, Key, Generated, Version>>, E, R>
 ): Effect.Effect<
   Repository.Repository<S["Type"], S["Type"][Key], Repository.NewOf<S, Generated | Version>>,
   TableError | SqlError | E,
@@ -160,14 +165,14 @@ export const layer = <
   R = never
 >(
   service: Repository.RepositoryClass<Self, Id, S, Key, Generated, Version>,
-  options: Options<S["Type"], S["Type"][Key], E, R>
+  options: Options<NoInfer<Repository.RepositoryClass<Self, Id, S, Key, Generated, Version>>, E, R>
 ): Layer.Layer<Self, TableError | SqlError | E, SqlClient.SqlClient | Exclude<R, Scope.Scope>> =>
   Layer.effect(service, make(service, options))
 
 interface AnyOptions<E, R> {
   readonly table: string
   readonly columns?: Readonly<Record<string, string | undefined>> | undefined
-  readonly feed?: Effect.Effect<Feed<unknown>, E, R> | undefined
+  readonly feed?: ((service: never, place: never) => Effect.Effect<Repository.Feed<unknown>, E, R>) | undefined
 }
 
 type AnyRepository = Repository.Repository<Row, unknown, Row>
@@ -199,15 +204,19 @@ const build = Effect.fnUntraced(function*<E, R>(
   for (const warning of warnings) yield* Effect.logWarning(`Table ${quote(options.table)}: ${warning}`)
 
   const listeners = new Listeners<unknown>()
-  const feed: Feed<unknown> | undefined = options.feed === undefined ? undefined : yield* options.feed
+  const feed = options.feed === undefined
+    ? undefined
+    : yield* options.feed(service as never, { table: options.table, columns: options.columns } as never)
   const statements = new Statements(database.dialect, table, definition.version, definition.generated)
   const decode = decoder(definition.schema, options.table, table)
 
   const send = (statement: Statement): Effect.Effect<Stored, SqlError> =>
     sql.unsafe(statement.text, statement.parameters).values
 
+  const unavailable = (error: SqlError) => ofRead(error, service.key)
+
   const read = (statement: Statement | undefined): Effect.Effect<ReadonlyArray<Row>, ChannelError.Unavailable> =>
-    statement === undefined ? Effect.succeed([]) : Effect.map(Effect.catch(send(statement), ofRead), decode.rows)
+    statement === undefined ? Effect.succeed([]) : Effect.map(Effect.catch(send(statement), unavailable), decode.rows)
 
   /** Writes, and tells of it when it is committed. What is told are keys: those of the rows that the statement answers with. */
   const write = (
@@ -228,7 +237,7 @@ const build = Effect.fnUntraced(function*<E, R>(
         : Effect.tap(database.inTransaction(sql, send(statement)), (stored) =>
           sql.afterCommit(Effect.sync(() => tell(stored))))
       return Effect.catch(sent, (error) =>
-        ofWrite(error, table, isRemoval))
+        ofWrite(error, service.key, table, isRemoval))
     })
 
   const find: AnyRepository["find"] = (key, { lock = false } = {}) =>
@@ -251,7 +260,7 @@ const build = Effect.fnUntraced(function*<E, R>(
         const statement = statements.count(filter)
         return statement === undefined
           ? Effect.succeed(0)
-          : Effect.map(Effect.catch(send(statement), ofRead), ([row]) => Number(row![0]))
+          : Effect.map(Effect.catch(send(statement), unavailable), ([row]) => Number(row![0]))
       }),
     insert: (row) =>
       Effect.suspend(() => {
@@ -300,7 +309,7 @@ const build = Effect.fnUntraced(function*<E, R>(
             // Nothing of it is committed, even if the connection was lost and could not be told so.
             if (inner !== undefined && Exit.isFailure(inner)) return Effect.failCause(inner.cause)
             if (mayBeDone(cause)) listeners.tell({ _tag: "Unknown" })
-            return Effect.catchIf(Effect.failCause(cause as Cause.Cause<SqlError>), isSqlError, ofRead)
+            return Effect.catchIf(Effect.failCause(cause as Cause.Cause<SqlError>), isSqlError, unavailable)
           }
         )
       }),

@@ -16,7 +16,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { eachDatabase, run } from "./support/databases.ts"
+import { eachDatabase, run, warningsOf } from "./support/databases.ts"
 import { makeProxy } from "./support/proxy.ts"
 import { admin, makeSchema, postgres, skipped } from "./support/tables.ts"
 
@@ -210,7 +210,7 @@ eachDatabase("writes", ({ dialect, on, test }) => {
     Effect.gen(function*() {
       yield* tables
       const tells = new Set<(change: Repository.Change<number>) => void>()
-      const feed: SqlRepository.Feed<number> = {
+      const feed: Repository.Feed<number> = {
         subscribe: (tell) =>
           Effect.asVoid(Effect.acquireRelease(
             Effect.sync(() => tells.add(tell)),
@@ -220,7 +220,12 @@ eachDatabase("writes", ({ dialect, on, test }) => {
       const items = yield* SqlRepository.make(Items, {
         table: "items",
         columns: { owner: "owner_id" },
-        feed: Effect.succeed(feed)
+        feed: (service, place) =>
+          Effect.sync(() => {
+            assert.strictEqual(service, Items)
+            assert.deepStrictEqual(place, { table: "items", columns: { owner: "owner_id" } })
+            return feed
+          })
       })
       assert.strictEqual(items.hearsAll, true)
       assert.strictEqual((yield* make).hearsAll, false)
@@ -448,7 +453,10 @@ describe("SQLite", () => {
         )
         other.exec("BEGIN IMMEDIATE")
         const unavailable = ChannelError.Unavailable
-        assert.instanceOf(yield* Effect.flip(items.insert(item(2))), unavailable)
+        const [warning] = yield* warningsOf(
+          Effect.map(Effect.flip(items.insert(item(2))), (error) => assert.instanceOf(error, unavailable))
+        )
+        assert.match(warning!, /The database of the repository test\/Items is not available/)
         assert.instanceOf(yield* Effect.flip(items.remove(1)), unavailable)
         assert.instanceOf(yield* Effect.flip(items.transaction(Effect.void)), unavailable)
         assert.deepStrictEqual(yield* items.find(1), Option.some(item(1)))

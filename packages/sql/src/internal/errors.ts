@@ -40,11 +40,11 @@ export const isUncertain = ({ reason }: SqlError): boolean =>
   reason.operation !== "connect"
   && (reason._tag === "ConnectionError" || /^(?:08|57P0)/.test(String(detailsOf(reason).code)))
 
-/** An error of a statement that only reads. */
-export const ofRead = (error: SqlError): Effect.Effect<never, ChannelError.Unavailable> =>
+/** An error of a statement that only reads, of the repository of this name. */
+export const ofRead = (error: SqlError, repository: string): Effect.Effect<never, ChannelError.Unavailable> =>
   isUnavailable(error)
     ? Effect.andThen(
-      Effect.logWarning("The database is not available", error),
+      Effect.logWarning(`The database of the repository ${repository} is not available`, error),
       Effect.fail(new ChannelError.Unavailable({ message: "The database is not available now" }))
     )
     : Effect.die(error)
@@ -52,11 +52,12 @@ export const ofRead = (error: SqlError): Effect.Effect<never, ChannelError.Unava
 /** An error of a statement that writes a row. */
 export const ofWrite = (
   error: SqlError,
+  repository: string,
   table: Table,
   isRemoval: boolean
 ): Effect.Effect<never, Conflict | ChannelError.Unavailable> => {
   const conflict = conflictOf(error, table, isRemoval)
-  return conflict === undefined ? ofRead(error) : Effect.fail(conflict)
+  return conflict === undefined ? ofRead(error, repository) : Effect.fail(conflict)
 }
 
 /** What the row is refused for, in words that are for whoever has sent it. */

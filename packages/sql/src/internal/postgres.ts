@@ -64,6 +64,8 @@ interface Raw {
   /** What is said in brackets of the type; -1 where that is nothing. */
   readonly modifier: number
   readonly notNull: boolean
+  /** Whether a new row must be given a value. */
+  readonly isRequired: boolean
   /** Whether text is compared by its code points, and as equal only if it is the same. */
   readonly isBinary: boolean
   readonly isDeterministic: boolean
@@ -107,6 +109,9 @@ SELECT json_build_object(
       'labels', (SELECT json_agg(e.enumlabel) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
       'modifier', b.modifier,
       'notNull', a.attnotnull,
+      'isRequired', NOT a.atthasdef AND a.attidentity = '' AND d.typdefault IS NULL AND (a.attnotnull OR EXISTS (
+        SELECT FROM types n JOIN pg_catalog.pg_type t ON t.oid = n.oid WHERE n.attnum = a.attnum AND t.typnotnull
+      )),
       'isBinary', CASE
         WHEN c.collname = 'default' THEN (SELECT is_binary FROM locale)
         ELSE coalesce(c.collname IN ('C', 'POSIX', 'ucs_basic') OR c.collprovider = 'b', true)
@@ -116,6 +121,7 @@ SELECT json_build_object(
     FROM pg_catalog.pg_attribute a
     JOIN types b ON b.attnum = a.attnum AND b.typtype <> 'd'
     JOIN pg_catalog.pg_type t ON t.oid = b.oid
+    JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
     LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation
     WHERE a.attrelid = r.oid
   ),
@@ -155,6 +161,7 @@ export const inspect = Effect.fnUntraced(function*(
     columns: new Map((found.columns ?? []).map((column) => [column.name, column])),
     normalize: (name) => name,
     unique: unique.map(({ columns }) => columns),
+    required: (found.columns ?? []).flatMap(({ isRequired, name }) => isRequired ? [name] : []),
     constraints: new Map([...unique, ...found.constraints ?? []].map(({ columns, name }) => [name, columns ?? []]))
   }, toColumn)
 })

@@ -83,12 +83,13 @@ export const inspect = Effect.fnUntraced(function*(
     if (database === undefined) return missing(wanted.table, ", nor a database of that name")
   }
   const found = yield* sql.unsafe(
-    `SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?, ?) WHERE hidden <> 1`,
+    `SELECT name, type, "notnull", pk, "notnull" AND hidden = 0 AND dflt_value IS NULL \
+FROM pragma_table_xinfo(?, ?) WHERE hidden <> 1`,
     [name, schema]
   ).values
   if (found.length === 0) return missing(wanted.table, "")
   const indexes = yield* sql.unsafe(
-    `SELECT i.name, c.name FROM pragma_index_list(?, ?) i, pragma_index_info(i.name, ?) c \
+    `SELECT i.name, c.name, i.origin FROM pragma_index_list(?, ?) i, pragma_index_info(i.name, ?) c \
 WHERE i."unique" = 1 AND i.partial = 0 ORDER BY i.name, c.seqno`,
     [name, schema, schema]
   ).values
@@ -99,11 +100,14 @@ WHERE i."unique" = 1 AND i.partial = 0 ORDER BY i.name, c.seqno`,
   // SQLite does not tell how a column compares its text. Where nobody has said so, it is as we want it.
   const isBinary = definition !== undefined && !/\bcollate\b/i.test(String(definition[0]))
   const key = found.flatMap(([name, , , position]) => Number(position) > 0 ? [String(name)] : [])
+  // The key that stands for the number that every row has: it needs no index.
+  const hasNumber = key.length === 1 && !indexes.some(([, , origin]) => origin === "pk")
+  const isNumber = (type: unknown, position: unknown) =>
+    hasNumber && Number(position) > 0 && /^integer$/i.test(String(type))
   const columns = new Map(found.map(([name, type, notNull, position]): [string, Raw] => [String(name).toLowerCase(), {
     name: String(name),
     type: String(type),
-    // This one alone stands for the number that every row has.
-    isNullable: Number(notNull) === 0 && !(Number(position) > 0 && key.length === 1 && /^integer$/i.test(String(type))),
+    isNullable: Number(notNull) === 0 && !isNumber(type, position),
     collation: isBinary ? "" : " COLLATE BINARY"
   }]))
   const unique = new Map<unknown, Array<string>>()
@@ -118,6 +122,9 @@ WHERE i."unique" = 1 AND i.partial = 0 ORDER BY i.name, c.seqno`,
     columns,
     normalize: (name) => name.toLowerCase(),
     unique: [key, ...unique.values()],
+    required: found.flatMap(([name, type, , position, isRequired]) =>
+      Number(isRequired) === 1 && !isNumber(type, position) ? [String(name)] : []
+    ),
     constraints: new Map()
   }, toColumn)
 })

@@ -34,6 +34,8 @@ export interface Facts<Raw> {
   readonly normalize: (name: string) => string
   /** The columns of which no two rows have the same values. */
   readonly unique: ReadonlyArray<ReadonlyArray<string>>
+  /** The columns that are never null, and that the database makes nothing for. */
+  readonly required: ReadonlyArray<string>
   readonly constraints: ReadonlyMap<string, ReadonlyArray<string>>
 }
 
@@ -56,7 +58,7 @@ export const fit = <Raw>(
   facts: Facts<Raw>,
   toColumn: (field: Field, name: string, raw: Raw) => Column | string
 ): Findings => {
-  const { columns, constraints, normalize, sql, unique } = facts
+  const { columns, constraints, normalize, required, sql, unique } = facts
   const nameOf = (field: string) => names[field] ?? field
   const problems: Array<string> = []
   const fitted = (fields: ReadonlyArray<Field>) =>
@@ -90,7 +92,18 @@ export const fit = <Raw>(
 constraint of this column alone.`
     )
   }
-  const warnings = definition.unique.filter((fields) => !isUnique(fields)).map((fields) =>
+  const given = new Set(
+    [...own, ...hidden].flatMap(({ field, name }) =>
+      field.name === definition.version || !definition.generated.includes(field.name) ? [normalize(name)] : []
+    )
+  )
+  const unfilled = required.filter((column) => !given.has(normalize(column))).map((column) =>
+    `Nothing fills the column ${
+      quote(column)
+    } of a new row: it is NOT NULL, has no default, and no field of the repository is \
+written to it. Unless a trigger does, no row can be added. Give it a default, or a field.`
+  )
+  const ambiguous = definition.unique.filter((fields) => !isUnique(fields)).map((fields) =>
     `Nothing keeps two rows from having the same ${list(fields.map(nameOf))}, which the repository says is unique: \
 the table has no UNIQUE constraint of it.`
   )
@@ -99,7 +112,7 @@ the table has no UNIQUE constraint of it.`
   const key = own.find(({ field }) => field.name === definition.key)
   return {
     problems,
-    warnings,
+    warnings: [...unfilled, ...ambiguous],
     table: key === undefined ? undefined : {
       sql,
       columns: own,

@@ -4,6 +4,7 @@
 import { describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
 import { postgresAlone, skipped, sqliteInMemory } from "./tables.ts"
@@ -39,3 +40,13 @@ export const run = (...statements: ReadonlyArray<string>) =>
     SqlClient,
     (sql) => Effect.forEach(statements, (statement) => sql.unsafe(statement).unprepared, { discard: true })
   )
+
+/** The warnings that are logged. */
+export const warningsOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    const warnings: Array<string> = []
+    const logger = Logger.make(({ logLevel, message }) => {
+      if (logLevel === "Warn") warnings.push(String(message))
+    })
+    return Effect.as(Effect.provide(effect, Logger.layer([logger])), warnings)
+  })
