@@ -27,7 +27,8 @@
  * | `unsubscribe` | both | nothing | 204; 404 where nothing is subscribed to |
  *
  * An object that is not there is 404; one that the caller may not have is 403. The object is loaded, its permission decided, and
- * the change written in one transaction.
+ * the change written in one transaction: a check that takes its time holds up whoever else wants to write the row, and in SQLite
+ * everybody.
  *
  * @since 0.1.0
  */
@@ -478,7 +479,8 @@ export const isResource = (u: unknown): u is Any => Predicate.hasProperty(u, Typ
  * - `param`: the name of the parameter of a path that names an object, the name of the key by default.
  * - `readOnly`: fields that a client is sent and cannot set; the key is one where the database makes it, and so is a version. What
  *   a model does not let a client set, it cannot set.
- * - `writeOnly`: fields that a client can set and is not sent.
+ * - `writeOnly`: fields that a client can set and is not sent. Where each row has its own value in one, a 409 tells that another
+ *   row has it already.
  * - `computed`: the schemas of fields that a client is sent beside those of the row, under names that the row does not have;
  *   {@link handle} says what is in them. Clients cannot set them, nor filter, search or order by them.
  * - `pagination`: how lists come in pages, `Pagination.pageNumber()` by default.
@@ -945,7 +947,10 @@ export interface Handling<Missing, Name extends string, P extends Parts> {
     request: RequestOf<Missing, Name, "create">,
     insert: (row: P["New"]) => Effect.Effect<P["Row"], Repository.Conflict | ChannelError.Unavailable>
   ) => Effect.Effect<P["Row"], Repository.Conflict | ChannelError.Undeclared, unknown>
-  /** Answers with the object that the client is sent. */
+  /**
+   * Answers with the object that the client is sent. What it hides is not hidden in lists, live queries and replies to writes: that
+   * is `writeOnly`.
+   */
   readonly retrieve?: (
     request: RequestOf<Missing, Name, "retrieve">
   ) => Effect.Effect<P["Row"], Repository.NotFound | ChannelError.Undeclared, unknown>
@@ -1092,12 +1097,11 @@ export const handle: {
  * class Note extends Schema.Class<Note>("Note")({ id: Schema.Int, text: Schema.String }) {}
  * class Notes extends Repository.Service<Notes>()("app/Notes", { schema: Note, key: "id" }) {}
  *
- * // In a database, and over Redis, where there is more than one process.
- * const NotesLive = Notes.layerMemory()
- * const WorkerLive = Resource.layerChanges(Notes).pipe(
- *   Layer.provideMerge(NotesLive),
- *   Layer.provide(ChannelLayer.layerMemory)
- * )
+ * // SqlRepository.layer(Notes, { table: "notes" }) and RedisChannels.layer({ url }) say
+ * declare const NotesLive: Layer.Layer<Notes>
+ * declare const ChannelsLive: Layer.Layer<ChannelLayer.ChannelLayer>
+ *
+ * const WorkerLive = Resource.layerChanges(Notes).pipe(Layer.provideMerge(NotesLive), Layer.provide(ChannelsLive))
  * ```
  *
  * @category layers

@@ -315,7 +315,8 @@ export * as Repository from "./Repository.ts"
  * | `unsubscribe` | both | nothing | 204; 404 where nothing is subscribed to |
  *
  * An object that is not there is 404; one that the caller may not have is 403. The object is loaded, its permission decided, and
- * the change written in one transaction.
+ * the change written in one transaction: a check that takes its time holds up whoever else wants to write the row, and in SQLite
+ * everybody.
  *
  * @since 0.1.0
  */

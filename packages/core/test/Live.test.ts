@@ -15,10 +15,12 @@ import {
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { open, serve, settle } from "./support/connection.ts"
 import { processOf } from "./support/database.ts"
@@ -547,6 +549,28 @@ describe("what others write", () => {
       assert.deepStrictEqual((yield* news(alice)).toSorted(), ["added 4d", "updated 1A"])
       yield* here.rows.remove(1)
       assert.deepStrictEqual(yield* news(alice), ["removed 1"])
+    }))
+
+  it.effect("is told by a process that serves no live queries", () =>
+    Effect.gen(function*() {
+      const layer = yield* ChannelLayer.makeMemory
+      const database = Context.get(yield* Layer.build(Notes.layerMemory(seed)), Notes)
+      const here = yield* start({ layer, repository: () => processOf(database) })
+      const worker = processOf(database)
+      const scope = yield* Scope.make()
+      yield* Resource.layerChanges(Notes).pipe(
+        Layer.provide([Layer.succeed(Notes, worker), Layer.succeed(ChannelLayer.ChannelLayer, layer)]),
+        Layer.build,
+        Scope.provide(scope)
+      )
+      const alice = yield* here.connect("alice")
+      yield* alice.send(subscribe())
+      yield* all(alice)
+      yield* worker.update(1, { text: "A" })
+      assert.deepStrictEqual(yield* news(alice), ["updated 1A"])
+      yield* Scope.close(scope, Exit.void)
+      yield* worker.update(1, { text: "AA" })
+      assert.deepStrictEqual(yield* news(alice), [])
     }))
 
   it.effect("is read again where it may have been missed", () =>
