@@ -7,7 +7,7 @@ import type * as receivers from "./receivers.ts"
 import type { Question, Report } from "./servers/report.ts"
 
 /** The next message of a child. Its exit, a reported error and too long a silence are failures. */
-const nextMessage = <A>(child: ChildProcess, name: string, timeout = 60): Promise<A> =>
+export const nextMessage = <A>(child: ChildProcess, name: string, timeout = 60): Promise<A> =>
   new Promise((resolve, reject) => {
     const settle = () => {
       clearTimeout(timer)
@@ -31,13 +31,13 @@ const nextMessage = <A>(child: ChildProcess, name: string, timeout = 60): Promis
     child.on("exit", onExit)
   })
 
-const start = (file: string, env: Readonly<Record<string, string>> = {}): ChildProcess =>
+export const start = (file: string, env: Readonly<Record<string, string>> = {}): ChildProcess =>
   fork(new URL(file, import.meta.url), {
     execArgv: ["--expose-gc"],
     env: { ...process.env, NODE_ENV: "production", ...env }
   })
 
-const stop = async (child: ChildProcess): Promise<void> => {
+export const stop = async (child: ChildProcess): Promise<void> => {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exit = once(child, "exit")
   child.kill("SIGKILL")
@@ -73,7 +73,7 @@ const tell = async <A>(load: ChildProcess, name: string, command: Command | rece
   return nextMessage<A>(load, name, 60 + ("seconds" in command ? command.seconds : 0))
 }
 
-const serverOf = async (child: ChildProcess, name: string): Promise<Server> => {
+export const serverOf = async (child: ChildProcess, name: string): Promise<Server> => {
   const { port } = await nextMessage<Report>(child, name)
   return {
     port,

@@ -523,6 +523,93 @@ describe("live queries", () => {
       assert.deepStrictEqual(yield* news(alice), ["added 3fits"])
     }))
 
+  it.effect("say nothing of an object that is as it was", () =>
+    Effect.gen(function*() {
+      const told: Array<(change: Repository.Change<number>) => void> = []
+      const { connect, rows } = yield* start({
+        repository: (rows) => ({ ...rows, changes: (tell) => (told.push(tell), rows.changes(tell)) })
+      })
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      yield* all(alice)
+      const tellAll = (...keys: ReadonlyArray<number>) => told.forEach((tell) => tell({ _tag: "Written", keys }))
+      tellAll(1, 2, 3, 4)
+      assert.deepStrictEqual(yield* news(alice), [])
+      yield* rows.update(1, { text: "A" })
+      tellAll(1)
+      assert.deepStrictEqual(yield* news(alice), ["updated 1A"])
+    }))
+
+  it.effect("wait with what is new while all is read again, which may be older", () =>
+    Effect.gen(function*() {
+      const told: Array<(change: Repository.Change<number>) => void> = []
+      const latch = yield* Latch.make(true)
+      let reads = 0
+      const { connect, rows } = yield* start({
+        repository: (rows) => ({
+          ...rows,
+          changes: (tell) => (told.push(tell), rows.changes(tell)),
+          select: (selection) =>
+            Effect.suspend(() =>
+              ++reads === 2
+                ? Effect.tap(rows.select(selection), latch.await)
+                : rows.select(selection)
+            )
+        })
+      })
+      const alice = yield* connect("alice")
+      yield* alice.send(subscribe())
+      yield* all(alice)
+      yield* latch.close
+      for (const tell of told) tell({ _tag: "Unknown" })
+      yield* settle
+      assert.strictEqual(reads, 2)
+      yield* rows.update(1, { text: "A" })
+      assert.deepStrictEqual(yield* news(alice), [])
+      yield* latch.open
+      assert.deepStrictEqual(yield* news(alice), ["updated 1A"])
+    }))
+
+  it.effect("ask a check that takes its time once for each change, after the first one", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      let isSlow = false
+      const slow = Permission.object<Note>()("slow", ({ object }) =>
+        Effect.suspend(() => {
+          asked++
+          return Effect.as(isSlow ? Effect.sleep("1 second") : Effect.void, object.owner === "alice")
+        }))
+      const resource = Resource.make("notes", { repository: Notes, actions: ["subscribe"], perObject: true }).pipe(
+        Resource.permit(["retrieve"], slow)
+      )
+      const Book = Consumer.make("book", { path: "/ws/" }).pipe(Consumer.add(...Resource.collection(resource)))
+      const built = yield* Layer.build(Notes.layerMemory(seed.slice(0, 1)))
+      const rows = Context.get(built, Notes)
+      const pipeline = yield* serve(
+        [Book],
+        Consumer.handlers(Book).pipe(
+          Resource.handle(resource),
+          Handlers.toLayer,
+          Layer.provide([Layer.succeed(Notes, rows), ChannelLayer.layerMemory])
+        )
+      )
+      const client = yield* open(pipeline)
+      yield* client.send({ action: "subscribe" })
+      assert.deepStrictEqual(yield* news(client), ["snapshot 1a"])
+      const change = (text: string) =>
+        Effect.gen(function*() {
+          asked = 0
+          yield* rows.update(1, { text })
+          const before = yield* news(client)
+          yield* TestClock.adjust("1 second")
+          return [asked, ...before, "|", ...yield* news(client)]
+        })
+      assert.deepStrictEqual(yield* change("b"), [1, "updated 1b", "|"])
+      isSlow = true
+      assert.deepStrictEqual(yield* change("c"), [2, "|", "updated 1c"])
+      assert.deepStrictEqual(yield* change("d"), [1, "|", "updated 1d"])
+    }))
+
   it.effect("count the objects of a transaction when it is over", () =>
     Effect.gen(function*() {
       const { connect, rows } = yield* start({ maxLive: 2 })
