@@ -153,6 +153,20 @@ export interface Feed<out Key> {
 }
 
 /**
+ * How a row is written.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WriteOptions {
+  /**
+   * Whether nothing more is done in the transaction, should the write be refused: then some databases have less to do. Default
+   * `false`: whoever catches the refusal may go on.
+   */
+  readonly last?: boolean | undefined
+}
+
+/**
  * Rows of type `Row`, each with its own `Key`; `New` is what a new one is made of.
  *
  * Everything fails with `Unavailable` (503) where the rows cannot be reached now.
@@ -172,7 +186,7 @@ export interface Repository<Row, Key, New> {
   readonly select: (selection: Selection<Row>) => Effect.Effect<ReadonlyArray<Row>, ChannelError.Unavailable>
   readonly count: (filter: Filter.Filter<Row>) => Effect.Effect<number, ChannelError.Unavailable>
   /** Adds a row, and answers with what is there then. */
-  readonly insert: (row: New) => Effect.Effect<Row, Conflict | ChannelError.Unavailable>
+  readonly insert: (row: New, options?: WriteOptions) => Effect.Effect<Row, Conflict | ChannelError.Unavailable>
   /**
    * Changes a row, and answers with what is there then. Where the rows have a version, it grows by one; `version` is the one that
    * the row must have had before.
@@ -180,12 +194,12 @@ export interface Repository<Row, Key, New> {
   readonly update: (
     key: Key,
     changes: ChangesOf<Row>,
-    options?: { readonly version?: number | undefined }
+    options?: WriteOptions & { readonly version?: number | undefined }
   ) => Effect.Effect<Row, NotFound | Conflict | StaleVersion | ChannelError.Unavailable>
   /** Deletes a row. */
   readonly remove: (
     key: Key,
-    options?: { readonly version?: number | undefined }
+    options?: WriteOptions & { readonly version?: number | undefined }
   ) => Effect.Effect<void, NotFound | Conflict | StaleVersion | ChannelError.Unavailable>
   /**
    * Does all of it, or, where the effect fails or is interrupted, nothing. One in another is part of it. Rows that it has read with

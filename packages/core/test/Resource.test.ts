@@ -859,7 +859,9 @@ describe("what a repository is asked for", () => {
     Effect.gen(function*() {
       const { ask, asked, epoch } = yield* serve
       yield* ask("create", "posts/", { title: "two" })
-      assert.deepEqual(asked, [["begin"], ["insert", { title: "two", stars: 3, changed: epoch }], ["end"]])
+      assert.deepEqual(asked, [["begin"], ["insert", { title: "two", stars: 3, changed: epoch }, { last: true }], [
+        "end"
+      ]])
     }))
 
   it.effect("no more changes than there are, but those that come with each of them, and the version that was known", () =>
@@ -871,7 +873,7 @@ describe("what a repository is asked for", () => {
       const update = (changes: object, version: number | undefined) => [
         ["begin"],
         ["find", 1, { lock: true }],
-        ["update", 1, { ...changes, changed: epoch }, { version }],
+        ["update", 1, { ...changes, changed: epoch }, { version, last: true }],
         ["end"]
       ]
       assert.deepEqual(asked, [
@@ -887,7 +889,7 @@ describe("what a repository is asked for", () => {
       yield* ask("retrieve", "posts/1/")
       assert.deepEqual(asked.splice(0), [["find", 1, { lock: false }]])
       yield* ask("destroy", "posts/1/")
-      assert.deepEqual(asked, [["begin"], ["find", 1, { lock: true }], ["remove", 1], ["end"]])
+      assert.deepEqual(asked, [["begin"], ["find", 1, { lock: true }], ["remove", 1, { last: true }], ["end"]])
     }))
 })
 

@@ -222,7 +222,8 @@ const build = Effect.fnUntraced(function*<E, R>(
   const write = (
     statement: Statement,
     isRemoval: boolean,
-    keysOf: (stored: Stored) => ReadonlyArray<unknown>
+    keysOf: (stored: Stored) => ReadonlyArray<unknown>,
+    options: Repository.WriteOptions | undefined
   ): Effect.Effect<Stored, Repository.Conflict | ChannelError.Unavailable> =>
     Effect.withFiber((fiber) => {
       const tell = (stored: Stored) => {
@@ -234,10 +235,11 @@ const build = Effect.fnUntraced(function*<E, R>(
           else if (mayBeDone(exit.cause)) listeners.tell({ _tag: "Unknown" })
           return undefined
         })
-        : Effect.tap(database.inTransaction(sql, send(statement)), (stored) =>
-          sql.afterCommit(Effect.sync(() => tell(stored))))
-      return Effect.catch(sent, (error) =>
-        ofWrite(error, service.key, table, isRemoval))
+        : Effect.tap(
+          options?.last === true ? send(statement) : database.inTransaction(sql, send(statement)),
+          (stored) => sql.afterCommit(Effect.sync(() => tell(stored)))
+        )
+      return Effect.catch(sent, (error) => ofWrite(error, service.key, table, isRemoval))
     })
 
   const find: AnyRepository["find"] = (key, { lock = false } = {}) =>
@@ -262,11 +264,11 @@ const build = Effect.fnUntraced(function*<E, R>(
           ? Effect.succeed(0)
           : Effect.map(Effect.catch(send(statement), unavailable), ([row]) => Number(row![0]))
       }),
-    insert: (row) =>
+    insert: (row, options) =>
       Effect.suspend(() => {
         const statement = statements.insert(row)
         if (statement instanceof Unheld) return Effect.fail(unheld(statement.fields))
-        return Effect.map(write(statement, false, (stored) => stored.map(decode.key)), (stored) =>
+        return Effect.map(write(statement, false, (stored) => stored.map(decode.key), options), (stored) =>
           decode.rows(stored)[0]!)
       }),
     update: (key, changes, options) =>
@@ -286,14 +288,14 @@ const build = Effect.fnUntraced(function*<E, R>(
         }
         const changed = changes[definition.key]
         const keys = changed === undefined ? [key] : [key, changed]
-        return Effect.flatMap(write(statement, false, () => keys), (stored) =>
+        return Effect.flatMap(write(statement, false, () => keys, options), (stored) =>
           stored.length === 0 ? absent(key, expected) : Effect.succeed(decode.rows(stored)[0]!))
       }),
     remove: (key, options) =>
       Effect.suspend(() => {
         const statement = statements.remove(key, options?.version)
         if (statement === undefined) return absent(key, options?.version)
-        return Effect.flatMap(write(statement, true, () => [key]), (stored) =>
+        return Effect.flatMap(write(statement, true, () => [key], options), (stored) =>
           stored.length === 0 ? absent(key, options?.version) : Effect.void)
       }),
     transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) =>

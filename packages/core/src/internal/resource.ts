@@ -267,10 +267,12 @@ class Handler {
     const { create } = this.#handling
     const { schemas } = this.#resource
     const defaults = payloads.defaults(this.#resource.repository.definition.schema, "insert")
+    // What an application does may catch a refusal, and go on.
+    const last = create === undefined
     const insert = (row: Row): Work<Row> =>
       defaults === undefined
-        ? this.#rows.insert(row)
-        : Effect.flatMap(defaults, (defaults) => this.#rows.insert({ ...defaults, ...row }))
+        ? this.#rows.insert(row, { last })
+        : Effect.flatMap(defaults, (defaults) => this.#rows.insert({ ...defaults, ...row }, { last }))
     if (create === undefined) {
       return schemas.given.length > 0
         ? schemas.given.map((name) =>
@@ -290,7 +292,9 @@ class Handler {
     return this.#onObject(false, (request) => this.#told(retrieve(request)))
   }
 
-  #update(update: Write = (request, write) => write(request.payload as Row)): compile.Handle {
+  #update(own: Write | undefined): compile.Handle {
+    const update: Write = own ?? ((request, write) => write(request.payload as Row))
+    const last = own === undefined
     const { definition } = this.#resource.repository
     const { key, version } = definition
     const defaults = payloads.defaults(definition.schema, "update")
@@ -300,7 +304,7 @@ class Handler {
       const known = version === undefined ? undefined : (request.payload as Row)[version] as number | undefined
       return this.#told(update(request, (changes) => {
         const { [version ?? ""]: _, ...others } = changes
-        const write = (defaults: Row) => this.#rows.update(id, { ...defaults, ...others }, { version: known })
+        const write = (defaults: Row) => this.#rows.update(id, { ...defaults, ...others }, { version: known, last })
         return defaults === undefined ? write({}) : Effect.flatMap(defaults, write)
       }))
     })
@@ -308,8 +312,9 @@ class Handler {
 
   #destroy(): compile.Handle {
     const { key } = this.#resource.repository.definition
-    const destroy = this.#handling.destroy ?? ((_request, remove) => remove)
-    return this.#onObject(true, (request) => destroy(request, this.#rows.remove(objectOf(request)[key])))
+    const { destroy } = this.#handling
+    const remove = (request: Request) => this.#rows.remove(objectOf(request)[key], { last: destroy === undefined })
+    return this.#onObject(true, destroy === undefined ? remove : (request) => destroy(request, remove(request)))
   }
 
   /** Handles an action on one object, in a transaction where it is written. */
