@@ -67,6 +67,11 @@ export interface Dialect {
   readonly lock: string
   /** What takes the place of a limit where there is none, but an offset. */
   readonly noLimit: string
+  /**
+   * A whole number of a page. PostgreSQL plans a statement anew for each one that stands in its text, SQLite for each that is a
+   * parameter.
+   */
+  readonly number: (query: Query, value: number) => string
 }
 
 /** The parameters of a statement while it is written. */

@@ -40,7 +40,8 @@ export const dialect: Dialect = {
   ascending: "ASC NULLS FIRST",
   descending: "DESC NULLS LAST",
   lock: " FOR UPDATE",
-  noLimit: ""
+  noLimit: "",
+  number: (query, value) => `${query.add(String(value))}::int8`
 }
 
 /** An array as text. */

@@ -48,7 +48,8 @@ export const dialect: Dialect = {
   ascending: "ASC",
   descending: "DESC",
   lock: "",
-  noLimit: " LIMIT -1"
+  noLimit: " LIMIT -1",
+  number: (_query, value) => String(value)
 }
 
 const json = (parameter: Parameter): string =>

@@ -70,7 +70,7 @@ export class Statements {
     })
     const sorted = ranks.length === 0 ? "" : ` ORDER BY ${ranks.join(", ")}`
     return {
-      text: `${this.#select}${condition}${sorted}${this.#part(limit, offset)}`,
+      text: `${this.#select}${condition}${sorted}${this.#part(limit, offset, query)}`,
       parameters: query.parameters
     }
   }
@@ -138,10 +138,12 @@ export class Statements {
       : { text: `DELETE FROM ${this.#table.sql}${condition} RETURNING 1`, parameters: query.parameters }
   }
 
-  /** These are numbers that stand in the statement, since what they are decides on how it is best carried out. */
-  #part(limit: number | undefined, offset: number): string {
-    const most = limit === undefined ? undefined : ` LIMIT ${natural("limit", limit)}`
-    return offset === 0 ? most ?? "" : `${most ?? this.#dialect.noLimit} OFFSET ${natural("offset", offset)}`
+  /** A first page is told how long it is: that decides on how it is best read. */
+  #part(limit: number | undefined, offset: number, query: Query): string {
+    const { noLimit, number } = this.#dialect
+    if (offset === 0) return limit === undefined ? "" : ` LIMIT ${natural("limit", limit)}`
+    const most = limit === undefined ? noLimit : ` LIMIT ${number(query, natural("limit", limit))}`
+    return `${most} OFFSET ${number(query, natural("offset", offset))}`
   }
 
   #write(column: Column, value: unknown, query: Query, values: Array<string>, unheld: Array<string>): void {
@@ -170,7 +172,7 @@ export class Statements {
   }
 }
 
-const natural = (name: string, value: number): string => {
-  if (Number.isSafeInteger(value) && value >= 0) return String(value)
+const natural = (name: string, value: number): number => {
+  if (Number.isSafeInteger(value) && value >= 0) return value
   throw new TypeError(`The ${name} of a selection must be a whole number from 0, not ${value}`)
 }
