@@ -1538,6 +1538,20 @@ describe("a resource that cannot be served says so", () => {
       ]
     ],
     [
+      "a field that nobody has anything to do with, and no objects to be told of",
+      Resource.make("rows", {
+        repository: Rows,
+        actions: ["retrieve"],
+        readOnly: ["title"],
+        writeOnly: ["title"],
+        maxLive: NaN
+      }),
+      [
+        "the resource \"rows\": \"title\" is both readOnly and writeOnly: clients could neither set nor be sent it",
+        "the resource \"rows\": maxLive is NaN: it must be a whole number from 1"
+      ]
+    ],
+    [
       "names that are none",
       Resource.make("rows", {
         repository: Rows,

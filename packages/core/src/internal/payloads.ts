@@ -72,6 +72,12 @@ export const problems = ({ actions, options, repository }: Resource.Any): Readon
     ...absent(`the version of the repository "${repository.key}"`, version === undefined ? [] : [version]),
     ...absent("readOnly", options.readOnly),
     ...absent("writeOnly", options.writeOnly),
+    ...options.readOnly.filter((field) => options.writeOnly.includes(field)).map((field) =>
+      `"${field}" is both readOnly and writeOnly: clients could neither set nor be sent it`
+    ),
+    ...(Number.isInteger(options.maxLive) && options.maxLive > 0
+      ? []
+      : [`maxLive is ${options.maxLive}: it must be a whole number from 1`]),
     ...options.computed.filter((field) => names.includes(field)).map((field) =>
       `computed: "${field}" is a field of the row: give what is computed another name`
     ),
