@@ -1,50 +1,16 @@
 // Ours: live queries of a resource, filtered by what their clients ask for and by a permission for each object.
-import {
-  Authentication,
-  ChannelError,
-  ChannelLayer,
-  Check,
-  Consumer,
-  Filter,
-  Handlers,
-  Permission,
-  Repository,
-  Resource
-} from "@effect-channels/core"
+import { ChannelLayer, Consumer, Filter, Handlers, Permission, Resource } from "@effect-channels/core"
 import { NodeChannels } from "@effect-channels/node"
 import { SqlRepository } from "@effect-channels/sql"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import { createServer } from "node:http"
-import { type User, userOf } from "../../resources/tasks.ts"
+import { AuthenticationLive, isOwner, type Task, Tasks } from "../board.ts"
 import { DatabaseLive, fill } from "../database.ts"
 import { report, wantedPort } from "../report.ts"
 
-class CurrentUser extends Authentication.Service<CurrentUser, User>()("bench/CurrentUser") {}
-
-const AuthenticationLive = CurrentUser.layer((scope) => {
-  const user = userOf(scope.query["token"])
-  return user === undefined
-    ? Effect.fail(new ChannelError.InvalidCredentials())
-    : Effect.succeed(Authentication.authenticated(user))
-})
-
-class Task extends Schema.Class<Task>("Task")({
-  id: Schema.Int,
-  title: Schema.String,
-  done: Schema.Boolean,
-  priority: Schema.Int,
-  ownerId: Schema.Int,
-  shared: Schema.Boolean,
-  createdAt: Schema.Date
-}) {}
-
-class Tasks extends Repository.Service<Tasks>()("bench/Tasks", { schema: Task, key: "id" }) {}
-
-const isOwner = Check.isOwner<Task>()(CurrentUser, { object: "ownerId", user: "id" })
 const isShared = Permission.where<Task>()("isShared", () => Filter.fields<Task>().eq("shared", true))
 
 const TaskResource = Resource.make("tasks", {

@@ -1,48 +1,15 @@
 // Ours: a resource over a repository in a database, with a permission for each object that lists are filtered by.
-import {
-  Authentication,
-  ChannelError,
-  Check,
-  Consumer,
-  Handlers,
-  Pagination,
-  Repository,
-  Resource
-} from "@effect-channels/core"
+import { Consumer, Handlers, Pagination, Resource } from "@effect-channels/core"
 import { NodeChannels } from "@effect-channels/node"
 import { SqlRepository } from "@effect-channels/sql"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import { createServer } from "node:http"
-import { type User, userOf } from "../../resources/tasks.ts"
+import { AuthenticationLive, isOwner, Tasks } from "../board.ts"
 import { DatabaseLive, fill } from "../database.ts"
 import { report, wantedPort } from "../report.ts"
-
-class CurrentUser extends Authentication.Service<CurrentUser, User>()("bench/CurrentUser") {}
-
-const AuthenticationLive = CurrentUser.layer((scope) => {
-  const user = userOf(scope.query["token"])
-  return user === undefined
-    ? Effect.fail(new ChannelError.InvalidCredentials())
-    : Effect.succeed(Authentication.authenticated(user))
-})
-
-class Task extends Schema.Class<Task>("Task")({
-  id: Schema.Int,
-  title: Schema.String,
-  done: Schema.Boolean,
-  priority: Schema.Int,
-  ownerId: Schema.Int,
-  shared: Schema.Boolean,
-  createdAt: Schema.Date
-}) {}
-
-class Tasks extends Repository.Service<Tasks>()("bench/Tasks", { schema: Task, key: "id" }) {}
-
-const isOwner = Check.isOwner<Task>()(CurrentUser, { object: "ownerId", user: "id" })
 
 const TaskResource = Resource.make("tasks", {
   repository: Tasks,

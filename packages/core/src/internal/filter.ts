@@ -4,6 +4,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import type { Comparison, Operator, Tree } from "../Filter.ts"
+import type { Order } from "../Repository.ts"
 
 // ---- values
 
@@ -196,6 +197,15 @@ const compileSimple = (tree: Tree): Test<Row> => {
 
 /** A field is the row's own: what its class or `Object` has under that name is none. */
 export const own = (row: Row, field: string): unknown => Object.hasOwn(row, field) ? row[field] : undefined
+
+/** Compares two rows, by one field after the other. */
+export const by = (order: ReadonlyArray<Order>) => (a: Row, b: Row): number => {
+  for (const { direction, field } of order) {
+    const result = compare(own(a, field), own(b, field))
+    if (result !== 0) return direction === "ascending" ? result : -result
+  }
+  return 0
+}
 
 /** No value that is asked for is null: null equals none of them, and is not less. */
 const testOf = (operator: Exclude<Operator, "isNull">, value: unknown): Test<Comparable> => {

@@ -10,7 +10,8 @@ import * as SchemaParser from "effect/SchemaParser"
 import * as Semaphore from "effect/Semaphore"
 import type * as Filter from "../Filter.ts"
 import type * as Repository from "../Repository.ts"
-import { compare, compile, identify, own, type Row } from "./filter.ts"
+import { by, compile, identify, own, type Row } from "./filter.ts"
+import { isGiven } from "./payloads.ts"
 
 /** What a write is refused with. */
 export interface Refusals {
@@ -111,9 +112,6 @@ interface Model extends Repository.RowSchema {
   readonly update?: Repository.RowSchema
 }
 
-const hasDefault = (field: Schema.Constraint | undefined): boolean =>
-  field?.ast.context?.constructorDefault !== undefined
-
 /** How rows are made: what is not handed over comes from the defaults of their schema. */
 const makerOf = ({ generated, key, schema, version }: Repository.Definition) => {
   const { fields, insert, update }: Model = schema
@@ -122,9 +120,9 @@ const makerOf = ({ generated, key, schema, version }: Repository.Definition) => 
   const taken = insert === undefined
     ? Object.keys(fields).filter((name) => name !== version && !generated.includes(name))
     : Object.keys(insert.fields)
-  const isNumbered = generated.includes(key) && !hasDefault(fields[key])
+  const isNumbered = generated.includes(key) && !isGiven(fields[key])
   const stamp = constructorOf(Schema.Struct(Object.fromEntries(
-    Object.entries(update?.fields ?? {}).filter(([name, field]) => hasDefault(field) && !hasDefault(fields[name]))
+    Object.entries(update?.fields ?? {}).filter(([name, field]) => isGiven(field) && !isGiven(fields[name]))
   )))
   const versioned = (number: number): Row => version === undefined ? {} : { [version]: number }
   return {
@@ -154,14 +152,6 @@ const select = (table: Table, { filter, limit, offset, order }: Repository.Selec
   }
   if (order.length > 0) found.sort(by(order))
   return found.slice(start, end)
-}
-
-const by = (order: ReadonlyArray<Repository.Order>) => (a: Row, b: Row): number => {
-  for (const { direction, field } of order) {
-    const result = compare(own(a, field), own(b, field))
-    if (result !== 0) return direction === "ascending" ? result : -result
-  }
-  return 0
 }
 
 // ---- transactions

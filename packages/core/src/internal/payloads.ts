@@ -133,7 +133,8 @@ const optional = (field: Schema.Constraint): Schema.Constraint => {
   }))
 }
 
-const isGiven = (field: Schema.Constraint | undefined): boolean => field?.ast.context?.constructorDefault !== undefined
+export const isGiven = (field: Schema.Constraint | undefined): boolean =>
+  field?.ast.context?.constructorDefault !== undefined
 
 /**
  * The values of fields that a row is given when it is made, or changed, and nobody else gives; `undefined` where there are none. What

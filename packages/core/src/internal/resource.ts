@@ -244,7 +244,7 @@ class Handler {
       render: renderer(this.#read, schemas.read, definition, options.computed.length === 0),
       max: options.maxLive
     }
-    const askedBy = sharing(list.filterOf)
+    const askedBy = memoized(list.filterOf)
     const all = (request: Request) =>
       Stream.unwrap(
         Effect.map(askedBy(request), (asked) =>
@@ -386,7 +386,7 @@ const maxKept = 100
 const maxLength = 500
 
 /** Makes the same of the same question: what many ask for is there once. */
-const sharing = (filterOf: listing.Listing["filterOf"]): listing.Listing["filterOf"] => {
+const memoized = (filterOf: listing.Listing["filterOf"]): listing.Listing["filterOf"] => {
   const kept = new Map<string, listing.Asked>()
   return (request) => {
     const question = JSON.stringify(request.query)

@@ -18,7 +18,7 @@ import { andThen, type Eager, effectOf } from "./eager.ts"
 import * as endpoints from "./endpoints.ts"
 import { contextOf } from "./exchange.ts"
 import { deniedBy } from "./failure.ts"
-import { compare, own } from "./filter.ts"
+import { by } from "./filter.ts"
 import type { Standing } from "./standing.ts"
 import { filterOfAll, ofObjects, untranslatable } from "./translate.ts"
 
@@ -314,14 +314,6 @@ export const tooMany = (max: number, what: string): ChannelError.InvalidPayload 
   new ChannelError.InvalidPayload({
     problems: [{ detail: `${what} is of at most ${max} objects: ask for fewer, by filters`, path: ["query"] }]
   })
-
-const by = (order: ReadonlyArray<Repository.Order>) => (a: Row, b: Row): number => {
-  for (const { direction, field } of order) {
-    const result = compare(own(a, field), own(b, field))
-    if (result !== 0) return direction === "ascending" ? result : -result
-  }
-  return 0
-}
 
 /** Where an object of a resource is retrieved: here, beside its list, or else where it is first; with what guards it there. */
 const placeOf = (resource: Resource.Any, { consumer, route }: compile.Place): Place => {
