@@ -16,6 +16,7 @@ const contract = [
   "ChannelError",
   "ChannelLayer",
   "Check",
+  "Codec",
   "ConnectionScope",
   "Consumer",
   "Credentials",

@@ -16,6 +16,7 @@ import type * as Event from "./Event.ts"
 import type * as Group from "./Group.ts"
 import * as Handlers from "./Handlers.ts"
 import { both, unsaid } from "./internal/permit.ts"
+import * as Subprotocols from "./internal/subprotocols.ts"
 import * as Value from "./internal/value.ts"
 import type * as Membership_ from "./Membership.ts"
 import * as Permission from "./Permission.ts"
@@ -183,7 +184,7 @@ export const isConsumer = (u: unknown): u is Any => Predicate.hasProperty(u, Typ
  * @category constants
  * @since 0.1.0
  */
-export const defaultSubprotocol = "effect-channels.json"
+export const defaultSubprotocol: typeof Subprotocols.defaultSubprotocol = Subprotocols.defaultSubprotocol
 
 /**
  * Makes a consumer, without actions.

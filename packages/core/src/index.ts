@@ -89,6 +89,16 @@ export * as ChannelLayer from "./ChannelLayer.ts"
 export * as Check from "./Check.ts"
 
 /**
+ * How requests, replies and events become frames: a client and its server speak by one codec, which the client offers as a
+ * subprotocol and the server chooses.
+ *
+ * {@link json} is there by default, and what every consumer speaks. `BinaryCodec` is more compact.
+ *
+ * @since 0.1.0
+ */
+export * as Codec from "./Codec.ts"
+
+/**
  * What is known of a connection from its handshake.
  *
  * @since 0.1.0
