@@ -36,7 +36,7 @@ const contract = [
   "Settings",
   "Throttle"
 ]
-const interpreters = ["AsyncApi", "Client", "Pipeline", "testing"]
+const interpreters = ["AsyncApi", "BinaryCodec", "Client", "ClientError", "Connector", "Pipeline", "testing"]
 
 interface Import {
   readonly specifier: string

@@ -136,6 +136,16 @@ export interface Unary extends Any {
 }
 
 /**
+ * Says in the type of an action that its success is not answered.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Silent {
+  readonly "~silent": true
+}
+
+/**
  * What an action's permission and schemas need.
  *
  * @category models
@@ -153,7 +163,7 @@ export type Services<A> = A extends
  */
 export type Permitted<A extends Any, Facts, R2> = A extends
   Action<infer N, infer P, infer F, infer S, infer E, infer O, infer Needs, infer R, infer Stream>
-  ? Action<N, P, F, S, E, O, Needs & Facts, R | R2, Stream>
+  ? Action<N, P, F, S, E, O, Needs & Facts, R | R2, Stream> & (A extends Silent ? Silent : unknown)
   : never
 
 type SchemaOf<S extends Schema.Constraint | Schema.Struct.Fields> = S extends Schema.Constraint ? S
@@ -353,15 +363,17 @@ export const permit: {
  * @category models
  * @since 0.1.0
  */
-export interface BroadcastOptions {
+export interface BroadcastOptions<Reply extends boolean = boolean> {
   /** Whether the client that asked is answered as well, before the event. Default `true`. */
-  readonly reply?: boolean | undefined
+  readonly reply?: Reply | undefined
   /**
    * Whether the connection that asked gets the event, where it is in the group when the handler has succeeded. Default `true`. It
    * is that connection: other ones of its user do, and one that comes back is given it with what it has missed.
    */
   readonly includeSender?: boolean | undefined
 }
+
+type Answered<A, Reply extends boolean> = Reply extends true ? A : A & Silent
 
 /**
  * Sends the action's success as an event to the group of this name that the connection is in; to all of them, where it is in
@@ -399,16 +411,16 @@ export interface BroadcastOptions {
  * @since 0.1.0
  */
 export const broadcast: {
-  <A extends Unary, E extends Event.Any>(
+  <A extends Unary, E extends Event.Any, const Reply extends boolean = true>(
     group: Group.Any,
     event: E,
-    options: BroadcastOptions & { readonly map: (success: A["success"]["Type"]) => E["data"]["Type"] }
-  ): (self: A) => A
-  <E extends Event.Any>(
+    options: BroadcastOptions<Reply> & { readonly map: (success: A["success"]["Type"]) => E["data"]["Type"] }
+  ): (self: A) => Answered<A, Reply>
+  <E extends Event.Any, const Reply extends boolean = true>(
     group: Group.Any,
     event: E,
-    options?: BroadcastOptions
-  ): <A extends Unary & { readonly success: { readonly Type: E["data"]["Type"] } }>(self: A) => A
+    options?: BroadcastOptions<Reply>
+  ): <A extends Unary & { readonly success: { readonly Type: E["data"]["Type"] } }>(self: A) => Answered<A, Reply>
 } = (
   group: Group.Any,
   event: Event.Any,
@@ -433,7 +445,7 @@ export const broadcast: {
  * @category combinators
  * @since 0.1.0
  */
-export const silent = <A extends Unary>(self: A): A =>
+export const silent = <A extends Unary>(self: A): A & Silent =>
   Value.make(proto, {
     ...self,
     mode: (self.mode._tag === "Broadcast" ? { ...self.mode, reply: false } : { _tag: "Silent" }) satisfies Mode

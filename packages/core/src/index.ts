@@ -89,6 +89,56 @@ export * as ChannelLayer from "./ChannelLayer.ts"
 export * as Check from "./Check.ts"
 
 /**
+ * The typed client of a consumer, made of its contract alone: in Node from version 22 on, in pages and in workers.
+ *
+ * Every action is a function, typed by its payload, its success and the errors that it can fail with; every event is a `Stream`.
+ * The client connects when it is first used, and again whenever the connection is lost: then it joins its groups where it was, is
+ * sent what it has missed, and says so.
+ *
+ * **Example** (A room)
+ *
+ * ```ts
+ * import { Action, Client, Consumer, Event, Group } from "@effect-channels/core"
+ * import * as Console from "effect/Console"
+ * import * as Effect from "effect/Effect"
+ * import * as Schema from "effect/Schema"
+ * import * as Stream from "effect/Stream"
+ *
+ * const Room = Group.make("room", { room: Schema.String }).pipe(Group.history({ count: 100, age: "1 hour" }))
+ * const Posted = Event.make("posted", Schema.Struct({ text: Schema.String }))
+ * const post = Action.make("post", { payload: { text: Schema.NonEmptyString }, success: Posted.data }).pipe(
+ *   Action.broadcast(Room, Posted)
+ * )
+ * const Chat = Consumer.make("chat", { path: "/ws/rooms/:room/" }).pipe(
+ *   Consumer.join(Room, ({ params }) => ({ room: params.room })),
+ *   Consumer.push(Posted),
+ *   Consumer.add(post)
+ * )
+ *
+ * const program = Effect.gen(function*() {
+ *   const chat = yield* Client.make(Chat, { url: "wss://chat.example.com", params: { room: "lobby" } })
+ *   yield* chat.events("posted").pipe(
+ *     Stream.runForEach(({ text }) => Console.log(text)),
+ *     Effect.forkScoped
+ *   )
+ *   yield* chat.post({ text: "Hello" }).pipe(
+ *     Effect.catchTag("PermissionDenied", ({ message }) => Console.log(`You may not: ${message}`))
+ *   )
+ * }).pipe(Effect.scoped)
+ * ```
+ *
+ * @since 0.1.0
+ */
+export * as Client from "./Client.ts"
+
+/**
+ * What can go wrong with a client, besides the errors of `ChannelError` and those that an action declares.
+ *
+ * @since 0.1.0
+ */
+export * as ClientError from "./ClientError.ts"
+
+/**
  * How requests, replies and events become frames: a client and its server speak by one codec, which the client offers as a
  * subprotocol and the server chooses.
  *
@@ -104,6 +154,14 @@ export * as Codec from "./Codec.ts"
  * @since 0.1.0
  */
 export * as ConnectionScope from "./ConnectionScope.ts"
+
+/**
+ * How a client comes to a connection: by the `WebSocket` of the platform ({@link webSocket}), or in another way, in memory for
+ * tests say.
+ *
+ * @since 0.1.0
+ */
+export * as Connector from "./Connector.ts"
 
 /**
  * The API behind one WebSocket path: a plain value, composed of actions, routes and permissions.

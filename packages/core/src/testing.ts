@@ -16,6 +16,7 @@ export {
   permissions,
   scopes
 } from "./internal/testing/arbitraries.ts"
+export { client, type ClientOptions } from "./internal/testing/client.ts"
 export {
   type Acting,
   anonymous,

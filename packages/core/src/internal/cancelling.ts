@@ -11,7 +11,7 @@ import type * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as ChannelError from "../ChannelError.ts"
 import * as Envelope from "./envelope.ts"
-import { problemsOf } from "./exchange.ts"
+import { problemsOf } from "./problems.ts"
 
 /** The name of the action. */
 export const action = "$cancel"

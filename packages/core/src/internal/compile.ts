@@ -7,7 +7,6 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import * as SchemaAST from "effect/SchemaAST"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as Action from "../Action.ts"
@@ -23,7 +22,7 @@ import type * as Route_ from "../Route.ts"
 import * as Settings from "../Settings.ts"
 import type { Rule } from "../Throttle.ts"
 import * as channels from "./channels.ts"
-import { type Encode, encoder } from "./encoding.ts"
+import { type Encode, encoder, isOptional } from "./encoding.ts"
 import { resourceOf } from "./endpoints.ts"
 import * as Envelope from "./envelope.ts"
 import { list } from "./names.ts"
@@ -639,9 +638,6 @@ const optionalDecoder = (schema: Schema.Constraint): Decode => {
   return (data, options) =>
     Effect.mapEager(decode(data === undefined ? {} : { data }, options), (body) => (body as { data: unknown }).data)
 }
-
-const isOptional = (schema: Schema.Constraint): boolean =>
-  SchemaAST.isOptional(schema.ast) || SchemaAST.isOptional(SchemaAST.toEncoded(schema.ast))
 
 /** A declared error, or each member of a union of them: it has its own status, or that of the union. */
 const declared = (schema: Schema.Constraint, outer = 500): ReadonlyArray<DeclaredError> => {

@@ -9,7 +9,6 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as SchemaIssue from "effect/SchemaIssue"
 import * as Stream from "effect/Stream"
 import * as ChannelError from "../ChannelError.ts"
 import type * as ChannelLayer from "../ChannelLayer.ts"
@@ -24,6 +23,7 @@ import * as decide from "./decide.ts"
 import * as Envelope from "./envelope.ts"
 import { deniedBy, failureOf } from "./failure.ts"
 import type { Recorder } from "./observe.ts"
+import { problemsOf } from "./problems.ts"
 import type { Standing } from "./standing.ts"
 import { Inside, inside, type Outlet, Streaming } from "./streaming.ts"
 
@@ -666,41 +666,4 @@ export const decodeParams = (
     values[name] = exit.value
   }
   return values
-}
-
-/** So many problems of one payload are told; a hostile one may have as many as it has bytes. */
-const maxProblems = 32
-
-const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
-
-/** What is wrong with a payload, or `undefined` when it was not the payload's fault. */
-export const problemsOf = (
-  cause: Cause.Cause<unknown>,
-  prefix: ReadonlyArray<string>
-): ReadonlyArray<ChannelError.PayloadProblem> | undefined => {
-  const reason = cause.reasons[0]
-  if (reason === undefined || reason._tag === "Interrupt") return undefined
-  if (reason._tag === "Die") {
-    // A recursive schema walks as deep as its input: it runs out of stack before the JSON parser does.
-    return reason.defect instanceof RangeError ? tooDeep(prefix) : undefined
-  }
-  const issue = (reason.error as { readonly issue?: SchemaIssue.Issue }).issue
-  if (issue === undefined) return undefined
-  try {
-    return formatIssues(issue).issues.slice(0, maxProblems).map(({ message, path }) => ({
-      detail: message,
-      path: [...prefix, ...(path ?? []).map(segmentOf)]
-    }))
-  } catch {
-    return tooDeep(prefix)
-  }
-}
-
-const tooDeep = (path: ReadonlyArray<string>): ReadonlyArray<ChannelError.PayloadProblem> => [
-  { detail: "Nested too deeply", path }
-]
-
-const segmentOf = (segment: PropertyKey | { readonly key: PropertyKey }): string | number => {
-  const key = typeof segment === "object" ? segment.key : segment
-  return typeof key === "symbol" ? String(key) : key
 }

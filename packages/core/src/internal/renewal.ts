@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import * as ChannelError from "../ChannelError.ts"
 import type * as compile from "./compile.ts"
 import * as Envelope from "./envelope.ts"
-import { problemsOf } from "./exchange.ts"
+import { problemsOf } from "./problems.ts"
 
 /** The name of the action. */
 export const action = "$authenticate"

@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Authentication from "../../Authentication.ts"
 import * as ChannelError from "../../ChannelError.ts"
-import type { ConnectionScope } from "../../ConnectionScope.ts"
+import type { ConnectionScope, Handshake } from "../../ConnectionScope.ts"
 import type * as Consumer from "../../Consumer.ts"
 import type * as Event from "../../Event.ts"
 import * as Handlers from "../../Handlers.ts"
@@ -312,24 +312,36 @@ export const connect = <Name extends string, Params, Members, Needs, R>(
 > =>
   Effect.gen(function*() {
     const options: Partial<Options<unknown>> = args[0] ?? {}
-    const compiled = forTest(yield* Handlers.Live(consumer.name))
+    const { compiled, connect } = yield* serve(consumer, options.as)
     const path = yield* Endpoints.path(consumer.path, consumer.params, options.params ?? {})
-    const id = options.id ?? `test-${++connections}`
+    const id = options.id ?? nextId()
     const records = new Map<string | number, Decided>()
     const off = compiled.observer.listen((record) => {
       if (record.connection === id && record.requestId !== undefined) records.set(record.requestId, record)
     })
     yield* Effect.addFinalizer(() => Effect.sync(off))
-    const pipeline = yield* Effect.provideService(Pipeline.make([consumer]), Handlers.Live(consumer.name), compiled)
-    const handshake = {
+    const session = yield* connect({
       id,
       url: options.query === undefined ? path : `${path}?${options.query}`,
       headers: options.headers,
       remoteAddress: options.remoteAddress
-    }
-    const actors = listOf(options.as)
+    })
+    const [transport, peer] = yield* Transport.makeMemory
+    yield* Effect.forkScoped(session.run(transport), { startImmediately: true })
+    return yield* makeClient(consumer, compiled.context, session.scope, peer, records)
+  }) as never
+
+/** The id of a connection that is given none. */
+export const nextId = (): string => `test-${++connections}`
+
+/** Decides over handshakes to a consumer, by whoever acts. */
+export const serve = Effect.fnUntraced(function*(consumer: Consumer.Any, acting: Options<unknown>["as"]) {
+  const compiled = forTest(yield* Handlers.Live(consumer.name))
+  const pipeline = yield* Effect.provideService(Pipeline.make([consumer]), Handlers.Live(consumer.name), compiled)
+  const actors = listOf(acting)
+  const connect = (handshake: Handshake): Effect.Effect<Pipeline.Session, Pipeline.HandshakeRefused> => {
     const asked = new Set<string>()
-    const connecting = Effect.onExit(
+    return Effect.onExit(
       Effect.provideService(pipeline.connect(handshake), Actors, { actors, asked }),
       () => {
         const unknown = actors.find(({ service }) => !asked.has(service))
@@ -340,11 +352,9 @@ export const connect = <Name extends string, Params, Members, Needs, R>(
         )
       }
     )
-    const session = yield* connecting
-    const [transport, peer] = yield* Transport.makeMemory
-    yield* Effect.forkScoped(session.run(transport), { startImmediately: true })
-    return yield* makeClient(consumer, compiled.context, session.scope, peer, records)
-  }) as never
+  }
+  return { compiled, connect }
+})
 
 const forTests = new WeakMap<compile.Consumer, compile.Consumer>()
 

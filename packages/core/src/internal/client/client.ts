@@ -1,0 +1,418 @@
+/**
+ * The client of a consumer: its functions, streams and promises over one line.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
+import * as Queue from "effect/Queue"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { BufferOptions, CallOptions, Options, Status } from "../../Client.ts"
+import { type CallError, type ConnectionRefused, Timeout, UnexpectedEvent } from "../../ClientError.ts"
+import * as Codec from "../../Codec.ts"
+import * as Connector from "../../Connector.ts"
+import type * as Consumer from "../../Consumer.ts"
+import type * as Group from "../../Group.ts"
+import { canonical } from "../channels.ts"
+import * as Endpoints from "../endpoints.ts"
+import * as Contract from "./contract.ts"
+import * as Failures from "./failures.ts"
+import * as Groups from "./groups.ts"
+import { type Call, type Heard, itemStatus, Line } from "./line.ts"
+import { promises } from "./promises.ts"
+
+type Params = Readonly<Record<string, unknown>>
+
+type Untyped = Effect.Effect<unknown, unknown, unknown>
+
+const millis = (duration: Duration.Input): number => Duration.toMillis(duration)
+
+/** Makes a client, which lives as long as the scope. */
+export const make = (consumer: Consumer.Any, options: Partial<Options> = {}) =>
+  Effect.gen(function*() {
+    const context = yield* Effect.context<never>()
+    const groups = Contract.groups(consumer)
+    const line = new Line({
+      url: yield* urlOf(consumer, options),
+      query: options.query ?? {},
+      connector: options.connector ?? Connector.webSocket,
+      codecs: options.codec === undefined || options.codec === Codec.json ? [Codec.json] : [options.codec, Codec.json],
+      credentials: options.credentials,
+      replayed: Array.from(groups.values()).filter(({ isReplayed }) => isReplayed).map(({ name }) => name),
+      from: options.from ?? "new",
+      queue: options.queue ?? 0,
+      reconnect: {
+        min: millis(options.reconnect?.min ?? "250 millis"),
+        max: millis(options.reconnect?.max ?? "30 seconds"),
+        timeout: millis(options.reconnect?.timeout ?? "15 seconds")
+      },
+      heartbeat: options.heartbeat === false ? undefined : {
+        interval: millis(options.heartbeat?.interval ?? "25 seconds"),
+        timeout: millis(options.heartbeat?.timeout ?? "10 seconds")
+      }
+    }, context)
+    yield* line.run
+    if (options.connect === "eager") line.connect()
+    return clientOf(consumer, groups, line, millis(options.timeout ?? "60 seconds"), context)
+  })
+
+/** Where the consumer is. */
+const urlOf = (consumer: Consumer.Any, { params, url }: Partial<Options>): Effect.Effect<string> =>
+  Effect.flatMap(Endpoints.path(consumer.path, consumer.params, params ?? {}), (path) => {
+    const { location } = globalThis as { readonly location?: { readonly origin?: string } }
+    const base = url ?? location?.origin
+    return base === undefined || !/^(ws|http)s?:\/\/[^?#]+$/.test(base)
+      ? Effect.die(
+        new Error(
+          base === undefined
+            ? `Client.make: there is no page that says where the server of "${consumer.name}" is: give its url`
+            : `Client.make: the url ${JSON.stringify(base)} is none of a server: it looks like "wss://example.com"`
+        )
+      )
+      : Effect.succeed(base.replace(/^http/, "ws").replace(/\/+$/, "") + path)
+  })
+
+/** The functions and streams of a client. */
+const clientOf = (
+  consumer: Consumer.Any,
+  groups: ReadonlyMap<string, Contract.Group>,
+  line: Line,
+  timeout: number,
+  context: Context.Context<never>
+) => {
+  const endpoints = Contract.endpoints(consumer)
+  const events = Contract.events(consumer)
+
+  const provided = <A, E>(effect: Effect.Effect<A, E, unknown>): Effect.Effect<A, E> =>
+    (Exit.isExit(effect) ? effect : Effect.provideContext(effect, context)) as Effect.Effect<A, E>
+
+  // ---- calls
+
+  /** A call before somebody waits for its answer. */
+  const callOf = (
+    endpoint: Contract.Endpoint,
+    args: Contract.Arguments,
+    options: CallOptions
+  ): Effect.Effect<Call, unknown> => {
+    const encode = (codec: Codec.Codec) => provided(Contract.encode(endpoint, codec, args))
+    const { codec } = line
+    return Effect.mapEager(encode(codec), (parts) => ({
+      id: line.nextId(),
+      action: endpoint.name,
+      repeats: endpoint.repeats,
+      idempotencyKey: endpoint.repeats === "byKey" ? options.idempotencyKey ?? newKey() : undefined,
+      isStream: endpoint.isStream,
+      isAnswered: endpoint.isAnswered,
+      encode,
+      codec,
+      parts,
+      isSent: false,
+      wasSent: false,
+      onReply: constVoid,
+      onSent: constVoid,
+      onError: constVoid
+    }))
+  }
+
+  /** What a successful reply carries. */
+  const successOf = (endpoint: Contract.Endpoint, codec: Codec.Codec, reply: Codec.Reply): Untyped => {
+    const { success } = endpoint.coding(codec)
+    if (success === undefined) return Effect.undefined
+    return Effect.catchCause(success(reply.data), (cause) => {
+      if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
+      const what = `The answer to "${endpoint.name}" is not what the contract says: ${
+        String(Cause.squash(cause)).slice(0, 500)
+      }`
+      return Effect.fail(Failures.unexpected(reply.status, [], what))
+    })
+  }
+
+  const answerOf = (endpoint: Contract.Endpoint, codec: Codec.Codec, reply: Codec.Reply): Untyped =>
+    reply.status < 400
+      ? successOf(endpoint, codec, reply)
+      : Effect.flatMap(Failures.errorOf(endpoint, reply), Effect.fail)
+
+  const ask = (endpoint: Contract.Endpoint, args: Contract.Arguments, options: CallOptions): Untyped => {
+    const answer = Effect.suspend(() =>
+      Effect.flatMapEager(callOf(endpoint, args, options), (call) =>
+        Effect.callback<unknown, unknown>((resume) => {
+          call.onReply = (reply, codec) => resume(provided(answerOf(endpoint, codec, reply)))
+          call.onSent = () => resume(Effect.void)
+          call.onError = (error) => resume(Effect.fail(error))
+          line.enter(call)
+          return Effect.sync(() => line.abandon(call))
+        }))
+    )
+    const limit = options.timeout === undefined ? timeout : millis(options.timeout)
+    if (!Number.isFinite(limit)) return answer
+    return Effect.timeoutOrElse(answer, {
+      duration: limit,
+      orElse: () =>
+        Effect.fail(new Timeout({ message: `"${endpoint.name}" was not answered in ${limit} ms`, by: "client" }))
+    })
+  }
+
+  const stream = (
+    endpoint: Contract.Endpoint,
+    args: Contract.Arguments,
+    options: CallOptions
+  ): Stream.Stream<unknown, unknown> =>
+    Stream.unwrap(Effect.gen(function*() {
+      const replies = yield* Queue.unbounded<readonly [Codec.Reply, Codec.Codec], CallError>()
+      const call = yield* callOf(endpoint, args, options)
+      call.onReply = (reply, codec) => void Queue.offerUnsafe(replies, [reply, codec])
+      call.onError = (error) => void Queue.failCauseUnsafe(replies, Cause.fail(error))
+      yield* Effect.acquireRelease(Effect.sync(() => line.enter(call)), () => Effect.sync(() => line.abandon(call)))
+      return Stream.fromEffectRepeat(Effect.flatMap(Queue.take(replies), ([reply, codec]): Untyped => {
+        if (reply.status === itemStatus) return provided(successOf(endpoint, codec, reply))
+        return reply.status < 400 ? Cause.done() : provided(answerOf(endpoint, codec, reply))
+      }) as Effect.Effect<unknown, unknown>)
+    })) as Stream.Stream<unknown, unknown>
+
+  const functionOf = (endpoint: Contract.Endpoint, params: Params) =>
+  (
+    payload?: unknown,
+    options: CallOptions & { readonly fields?: unknown } = {}
+  ) => {
+    const args: Contract.Arguments = { params, query: options.query, payload, fields: options.fields }
+    return endpoint.isStream ? stream(endpoint, args, options) : ask(endpoint, args, options)
+  }
+
+  const callsOf = (route: string, params: Params): object => {
+    const calls = Object.create(null) as Record<string, unknown>
+    for (const [name, endpoint] of endpoints.get(route) ?? []) {
+      define(calls, name, functionOf(endpoint, params))
+    }
+    return calls
+  }
+
+  // ---- what is heard
+
+  /** What is picked of all that is heard, from when the stream is run. */
+  const hear = <A, E>(
+    pick: (heard: Heard) => Effect.Effect<A, E, unknown> | undefined,
+    buffer: Partial<BufferOptions> = {},
+    first?: () => Effect.Effect<A, E, unknown>
+  ): Stream.Stream<A, E | ConnectionRefused> =>
+    Stream.unwrap(Effect.gen(function*() {
+      type Next = Effect.Effect<A, E, unknown>
+      const queue = yield* Queue.make<Next, ConnectionRefused | Cause.Done>(buffer)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          if (first !== undefined) Queue.offerUnsafe(queue, first())
+          return line.heard.add((heard) => {
+            const picked = pick(heard)
+            if (picked !== undefined) Queue.offerUnsafe(queue, picked)
+            if (heard._tag === "Refused") Queue.failCauseUnsafe(queue, Cause.fail(heard.error))
+            if (heard._tag === "Ended") Queue.endUnsafe(queue)
+          })
+        }),
+        (off) => Effect.sync(off)
+      )
+      line.use()
+      return Stream.mapEffect(Stream.fromQueue(queue), provided)
+    }))
+
+  const dataOf = (event: Codec.Event, codec: Codec.Codec): Untyped =>
+    Effect.catchCause(events.get(event.type)!.decode(codec)(event.data), (cause) => {
+      if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
+      const message = `The event "${event.type}" is not what the contract says: ${
+        String(Cause.squash(cause)).slice(0, 500)
+      }`
+      return Effect.fail(new UnexpectedEvent({ message, type: event.type }))
+    })
+
+  const heardOf = (heard: Heard): Effect.Effect<unknown, unknown, unknown> | undefined => {
+    if (heard._tag === "Connected" || heard._tag === "Disconnected") return Effect.succeed(heard)
+    if (heard._tag !== "Event") return undefined
+    const { codec, event } = heard
+    const { data, id, status, type } = event
+    if (events.has(type)) {
+      return Effect.map(dataOf(event, codec), (data) => ({ _tag: "Event", type, data, status, id }))
+    }
+    const said = Groups.ownOf(data)
+    const group = said === undefined ? undefined : groups.get(said.group)
+    return said === undefined || group === undefined ? undefined : saidOf(type, status, said, group)
+  }
+
+  const saidOf = (
+    type: string,
+    status: number,
+    said: Groups.Said,
+    group: Contract.Group
+  ): Effect.Effect<unknown, unknown, unknown> | undefined => {
+    const of = (parts: Readonly<Record<string, Untyped | undefined>>, _tag: string) =>
+      Effect.map(
+        Effect.all(
+          { params: unexpectedIn(type, group.decodeParams(said.params)), ...parts } as Record<string, Untyped>
+        ),
+        ({ params, ...rest }) => ({ _tag, group: said.group, params, ...rest })
+      )
+    switch (type) {
+      case "$joined": {
+        const tag = said.state === "resumed" ? "Resumed" : said.state === "gap" ? "Gap" : "Fresh"
+        return of({ present: membersOf(type, group, said.present) }, tag)
+      }
+      case "$caught_up":
+        return of({}, "CaughtUp")
+      case "$presence":
+        return of({ joined: membersOf(type, group, said.joined), left: membersOf(type, group, said.left) }, "Presence")
+      case "$left":
+        return of({ error: Effect.succeed(Failures.own({ status, errors: said.errors })) }, "Left")
+    }
+    return undefined
+  }
+
+  const membersOf = (type: string, group: Contract.Group, members: Iterable<Groups.Member>): Untyped => {
+    const { decodePresence } = group
+    return Effect.forEach(members, ({ data, id }) =>
+      decodePresence === undefined
+        ? Effect.succeed({ id, data: undefined })
+        : Effect.map(unexpectedIn(type, decodePresence(data)), (data) => ({ id, data })))
+  }
+
+  const paramsOf = (group: Group.Any, params: unknown): Effect.Effect<string | undefined, never, unknown> =>
+    params === undefined
+      ? Effect.undefined
+      : Effect.map(Effect.orDie(groups.get(group.name)!.encodeParams(params)), (encoded) => canonical(encoded))
+
+  const presence = (group: Group.Any, params?: unknown): Stream.Stream<unknown, unknown> =>
+    Stream.unwrap(Effect.map(provided(paramsOf(group, params)), (text) => {
+      const wanted = text === undefined ? undefined : JSON.parse(text)
+      const now = () =>
+        membersOf("$presence", groups.get(group.name)!, line.groups.find(group.name, wanted)?.present?.values() ?? [])
+      const isMeant = (heard: Heard): boolean => {
+        if (heard._tag === "Disconnected") return true
+        if (heard._tag !== "Event" || !["$joined", "$presence", "$left"].includes(heard.event.type)) return false
+        const said = Groups.ownOf(heard.event.data)
+        return said?.group === group.name && (text === undefined || canonical(said.params) === text)
+      }
+      return hear((heard) => isMeant(heard) ? now() : undefined, {}, now)
+    }))
+
+  const position = (group: Group.Any, params: unknown): Effect.Effect<string | undefined> =>
+    Effect.map(
+      provided(paramsOf(group, params)),
+      (text) => text === undefined ? undefined : line.groups.find(group.name, JSON.parse(text))?.position
+    )
+
+  // ---- the connection
+
+  const connect: Effect.Effect<void, ConnectionRefused> = Effect.callback((resume) => {
+    const look = (status: Status): void => {
+      if (status._tag === "Connected") resume(Effect.void)
+      else if (status._tag === "Refused") resume(Effect.fail(status.error))
+    }
+    line.connect()
+    look(line.status)
+    const off = line.statuses.add(look)
+    return Effect.sync(off)
+  })
+
+  const disconnect: Effect.Effect<void> = Effect.callback((resume) => {
+    line.disconnect()
+    if (line.status._tag === "Idle") return resume(Effect.void)
+    const off = line.statuses.add(({ _tag }) => {
+      if (_tag === "Idle") resume(Effect.void)
+    })
+    return Effect.sync(off)
+  })
+
+  const statuses: Stream.Stream<Status> = Stream.unwrap(Effect.gen(function*() {
+    const queue = yield* Queue.unbounded<Status, Cause.Done>()
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        Queue.offerUnsafe(queue, line.status)
+        const offs = [
+          line.statuses.add((status) => void Queue.offerUnsafe(queue, status)),
+          line.heard.add((heard) => void (heard._tag === "Ended" && Queue.endUnsafe(queue)))
+        ]
+        return () => offs.forEach((off) => off())
+      }),
+      (off) => Effect.sync(off)
+    )
+    return Stream.fromQueue(queue)
+  }))
+
+  const onConnect = <E, R>(effect: Effect.Effect<unknown, E, R>): Effect.Effect<void, E, R | Scope.Scope> =>
+    Effect.gen(function*() {
+      const outer = yield* Effect.context<R>()
+      const first = yield* Deferred.make<void, E>()
+      let isFirst = true
+      const hook = Effect.suspend(() => {
+        const once = Effect.provideContext(Effect.asVoid(effect), outer)
+        if (!isFirst) {
+          return Effect.catchCause(once, (cause) => Effect.logError("What is done on each connection failed", cause))
+        }
+        isFirst = false
+        return Effect.asVoid(Deferred.into(once, first))
+      })
+      yield* Effect.acquireRelease(
+        Effect.sync(() => line.hooks.add(hook)),
+        () => Effect.sync(() => line.hooks.delete(hook))
+      )
+      line.use()
+      if (line.status._tag === "Connected") yield* hook
+      return yield* Deferred.await(first)
+    })
+
+  // The members come after the actions: they win.
+  const client = callsOf("", {}) as Record<string, unknown>
+  for (const name of unsafe) delete client[name]
+  const members = {
+    at: (route: string, params: Params = {}) => callsOf(route, params),
+    events: (type: string, buffer?: BufferOptions) =>
+      hear(
+        (heard) =>
+          heard._tag === "Event" && heard.event.type === type && events.has(type)
+            ? dataOf(heard.event, heard.codec)
+            : undefined,
+        buffer
+      ),
+    heard: hear(heardOf),
+    presence,
+    position,
+    status: Effect.sync(() => line.status),
+    statuses,
+    connect,
+    disconnect,
+    onConnect
+  }
+  for (const [name, member] of Object.entries(members)) define(client, name, member)
+  define(client, "promise", promises(client, callsOf, context))
+  return client
+}
+
+const define = (target: object, name: string, value: unknown): void => {
+  Object.defineProperty(target, name, { value, enumerable: true, configurable: true })
+}
+
+/** What a promise, or a printer of values, would take for its own. */
+const unsafe = ["then", "constructor", "toString", "toJSON"]
+
+/** A JSON value of the protocol's own that does not fit its schema. */
+const unexpectedIn = (type: string, effect: Untyped): Untyped =>
+  Effect.mapError(
+    effect,
+    (error) =>
+      new UnexpectedEvent({ message: `The event "${type}" is not what the contract says: ${String(error)}`, type })
+  )
+
+/** A key that nobody guesses: `crypto.randomUUID` is not there in pages that are not secure. */
+const newKey = (): string => {
+  const { crypto } = globalThis as unknown as { readonly crypto: { getRandomValues(bytes: Uint8Array): Uint8Array } }
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("")
+}
+
+/** Makes a client for code that is not on Effect. */
+export const makePromise = (consumer: Consumer.Any, options: Partial<Options> = {}): object => {
+  const scope = Scope.makeUnsafe()
+  const client = Effect.runSync(Effect.provideService(make(consumer, options), Scope.Scope, scope))
+  const self = client["promise"] as object
+  define(self, "close", () => Effect.runPromise(Scope.close(scope, Exit.void)))
+  return self
+}

@@ -1,0 +1,92 @@
+/**
+ * What a reply with errors stands for: the error that a call fails with.
+ */
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as ChannelError from "../../ChannelError.ts"
+import { type CallError, ConnectionRefused, Timeout, UnexpectedReply } from "../../ClientError.ts"
+import type { Endpoint } from "./contract.ts"
+
+/** A reply, as far as it says what went wrong. */
+export interface Failure {
+  readonly status: number
+  /** JSON values, of any shape where the application gives its errors one of its own. */
+  readonly errors: ReadonlyArray<unknown>
+}
+
+/** The error of a reply: a declared one where it says so, or one of the library's own. */
+export const errorOf = (endpoint: Endpoint, failure: Failure): Effect.Effect<unknown, never, unknown> => {
+  const declared = propertyOf(failure.errors[0], "error")
+  if (declared === undefined || endpoint.decodeError === undefined) return Effect.succeed(own(failure))
+  return Effect.catchCause(
+    endpoint.decodeError(declared),
+    () => Effect.succeed(unexpected(failure.status, failure.errors))
+  )
+}
+
+/** The error that the library itself raises with this status. */
+export const own = (failure: Failure): CallError => {
+  const { errors, status } = failure
+  const code = stringOf(errors, "code")
+  const detail = stringOf(errors, "detail")
+  switch (status) {
+    case 400:
+      return new ChannelError.InvalidPayload({ problems: errors.map(problemOf) })
+    case 401:
+      return new ChannelError.InvalidCredentials(detail === undefined ? {} : { message: detail })
+    case 403:
+      if (code === "not_authenticated") return new ChannelError.NotAuthenticated()
+      if (code === "permission_lost") return new ChannelError.PermissionLost({ message: detail ?? denied })
+      return new ChannelError.PermissionDenied({ message: detail ?? denied, code: code ?? "permission_denied" })
+    case 408:
+      return new Timeout({ message: detail ?? "The action took too long, and was ended", by: "server" })
+    case 413:
+      return new ChannelError.MessageTooLarge({ message: detail ?? "The message is too large" })
+    case 429:
+      return new ChannelError.Throttled({ retryAfter: retryAfter(errors) ?? 0 })
+    case 503:
+      return new ChannelError.Unavailable({ message: detail ?? "The server is not available" })
+    default:
+      return unexpected(status, errors)
+  }
+}
+
+const denied = "You do not have permission to perform this action"
+
+/** The server has answered with something that the contract does not provide for. */
+export const unexpected = (status: number, errors: ReadonlyArray<unknown>, what?: string): UnexpectedReply =>
+  new UnexpectedReply({
+    message: what ?? `The server answered with ${status}: ${stringOf(errors, "detail") ?? "no reason is given"}`,
+    status,
+    errors
+  })
+
+/** The error of a connection that is not wanted. */
+export const refusal = ({ errors, status }: Failure): ConnectionRefused =>
+  new ConnectionRefused({
+    status,
+    message: stringOf(errors, "detail") ?? "The server has refused the connection",
+    code: stringOf(errors, "code") ?? ""
+  })
+
+/** The seconds after which it may succeed, where it says so. */
+export const retryAfter = (errors: ReadonlyArray<unknown>): number | undefined => {
+  const seconds = propertyOf(errors[0], "retry_after")
+  return typeof seconds === "number" && seconds >= 0 ? seconds : undefined
+}
+
+const problemOf = (error: unknown): ChannelError.PayloadProblem => {
+  const path = propertyOf(error, "path")
+  return {
+    detail: stringOf([error], "detail") ?? "It is not valid",
+    path: Array.isArray(path) ? path.filter((key) => typeof key === "string" || typeof key === "number") : []
+  }
+}
+
+const propertyOf = (value: unknown, key: string): unknown =>
+  Predicate.hasProperty(value, key) && Object.hasOwn(value, key) ? value[key] : undefined
+
+const stringOf = (errors: ReadonlyArray<unknown>, key: string): string | undefined => {
+  const found = propertyOf(errors[0], key)
+  return typeof found === "string" ? found : undefined
+}

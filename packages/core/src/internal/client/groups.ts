@@ -1,0 +1,119 @@
+/**
+ * Where a client is in the histories of its groups, and who is in them: what it has heard of that, over all connections.
+ */
+import type * as Codec from "../../Codec.ts"
+import { canonical } from "../channels.ts"
+
+/** A member of a group, as the protocol says it. */
+export interface Member {
+  readonly id: string
+  readonly data: unknown
+}
+
+/** A group with its parameters. */
+export interface Place {
+  readonly group: string
+  /** A JSON value. */
+  readonly params: unknown
+  /** Its position in the history, up to which everything has been heard. */
+  position: string | undefined
+  /** Who is in it; `undefined` while that is not known. */
+  present: ReadonlyMap<string, Member> | undefined
+}
+
+/** The groups of one client. */
+export class Groups {
+  readonly #places = new Map<string, Place>()
+
+  /** Takes note of an event. */
+  take(event: Codec.Event): void {
+    if (event.type.startsWith("$")) this.#takeOwn(event.type, event.data)
+    else if (event.id !== undefined && event.group !== undefined) {
+      this.#place(event.group, event.params).position = event.id
+    }
+  }
+
+  #takeOwn(type: string, body: unknown): void {
+    const said = ownOf(body)
+    if (said === undefined) return
+    const { group, params } = said
+    if (type === "$left") {
+      this.#places.delete(keyOf(group, params))
+      return
+    }
+    const place = this.#place(group, params)
+    if (said.id !== undefined) place.position = said.id
+    if (type === "$joined") place.present = new Map(said.present.map((member) => [member.id, member]))
+    if (type === "$presence") {
+      const present = new Map(place.present ?? [])
+      for (const member of said.joined) present.set(member.id, member)
+      for (const { id } of said.left) present.delete(id)
+      place.present = present
+    }
+  }
+
+  #place(group: string, params: unknown): Place {
+    const key = keyOf(group, params)
+    let place = this.#places.get(key)
+    if (place === undefined) this.#places.set(key, place = { group, params, position: undefined, present: undefined })
+    return place
+  }
+
+  /** Nobody is known to be anywhere while there is no connection. */
+  disconnected(): void {
+    for (const place of this.#places.values()) place.present = undefined
+  }
+
+  /** A group with these parameters, which are a JSON value; the only one of this name, where they are `undefined`. */
+  find(group: string, params: unknown): Place | undefined {
+    if (params !== undefined) return this.#places.get(keyOf(group, params))
+    return Array.from(this.#places.values()).find((place) => place.group === group)
+  }
+
+  /** The positions in groups of these names, for the query string of the URL that it connects with. */
+  after(isReplayed: (group: string) => boolean): ReadonlyArray<string> {
+    return Array.from(this.#places.values()).flatMap(({ group, params, position }) =>
+      position === undefined || !isReplayed(group) ? [] : [`${group}:${canonical(params)}:${position}`]
+    )
+  }
+}
+
+const keyOf = (group: string, params: unknown): string => `${group}:${canonical(params)}`
+
+/** What an event of the protocol says of a group. */
+export interface Said {
+  readonly group: string
+  readonly params: unknown
+  readonly state: string | undefined
+  readonly id: string | undefined
+  readonly present: ReadonlyArray<Member>
+  readonly joined: ReadonlyArray<Member>
+  readonly left: ReadonlyArray<Member>
+  readonly errors: ReadonlyArray<unknown>
+}
+
+/** Reads it; `undefined` where it is none. */
+export const ownOf = (body: unknown): Said | undefined => {
+  if (typeof body !== "object" || body === null) return undefined
+  const { errors, group, id, joined, left, params, present, state } = body as Readonly<Record<string, unknown>>
+  if (typeof group !== "string") return undefined
+  return {
+    group,
+    params: params ?? {},
+    state: typeof state === "string" ? state : undefined,
+    id: typeof id === "string" ? id : undefined,
+    present: membersOf(present),
+    joined: membersOf(joined),
+    left: membersOf(left),
+    errors: Array.isArray(errors) ? errors : []
+  }
+}
+
+const membersOf = (members: unknown): ReadonlyArray<Member> =>
+  Array.isArray(members)
+    ? members.flatMap((member: unknown) => {
+      if (typeof member !== "object" || member === null) return []
+      const { data, id } = member as Readonly<Record<string, unknown>>
+      return typeof id === "string" ? [{ id, data }] : []
+    })
+    : []

@@ -1,0 +1,577 @@
+/**
+ * The connection of a client, over all the connections that it takes: when it is made, what waits for it, what becomes of what was
+ * asked when it is lost.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
+import * as Latch from "effect/Latch"
+import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as ChannelError from "../../ChannelError.ts"
+import type { Credentials, Status } from "../../Client.ts"
+import { type CallError, ConnectionLost, ConnectionRefused } from "../../ClientError.ts"
+import * as Codec from "../../Codec.ts"
+import type * as Connector from "../../Connector.ts"
+import { toSubprotocol } from "../../Credentials.ts"
+import type { Closed } from "../../Transport.ts"
+import { refusalsSubprotocol } from "../subprotocols.ts"
+import { type Parts, queryOf, type Repeats } from "./contract.ts"
+import { type Bounds, delayOf, type Hint } from "./delays.ts"
+import * as Failures from "./failures.ts"
+import { Groups } from "./groups.ts"
+import { Listeners } from "./listeners.ts"
+
+/** How the connection is made and kept; durations are in milliseconds. */
+export interface Options {
+  /** The URL without what the client adds to its query string. */
+  readonly url: string
+  readonly query: Readonly<Record<string, string>>
+  readonly connector: Connector.Connector
+  /** Those that are offered, the best first. */
+  readonly codecs: ReadonlyArray<Codec.Codec>
+  readonly credentials: Effect.Effect<Credentials, unknown, unknown> | undefined
+  /** The groups that a connection joins by itself, and that have a history. */
+  readonly replayed: ReadonlyArray<string>
+  readonly from: "new" | "kept"
+  readonly queue: number
+  readonly reconnect: Bounds & { readonly timeout: number }
+  readonly heartbeat: { readonly interval: number; readonly timeout: number } | undefined
+}
+
+/** Something that is asked, until it is answered. */
+export interface Call {
+  readonly id: number
+  readonly action: string
+  readonly repeats: Repeats
+  readonly idempotencyKey: string | undefined
+  readonly isStream: boolean
+  /** Whether it is answered where all goes well. */
+  readonly isAnswered: boolean
+  /** The parts by the codec of the connection that they are sent on. */
+  readonly encode: (codec: Codec.Codec) => Effect.Effect<Parts, CallError>
+  codec: Codec.Codec
+  parts: Parts
+  /** Whether it was sent on the connection that there is now. */
+  isSent: boolean
+  /** Whether it was ever sent. */
+  wasSent: boolean
+  onReply: (reply: Codec.Reply, codec: Codec.Codec) => void
+  /** It was sent, and nothing more is to be heard of it. */
+  onSent: () => void
+  onError: (error: CallError) => void
+}
+
+/** What is heard of a connection. */
+export type Heard =
+  | { readonly _tag: "Connected"; readonly isAgain: boolean }
+  | { readonly _tag: "Disconnected"; readonly reason: string }
+  | { readonly _tag: "Event"; readonly event: Codec.Event; readonly codec: Codec.Codec }
+  | { readonly _tag: "Refused"; readonly error: ConnectionRefused }
+  /** The client has ended. */
+  | { readonly _tag: "Ended" }
+
+/** How an attempt to connect ended, or the connection that came of it. */
+type Outcome =
+  | { readonly _tag: "Lost"; readonly reason: string; readonly hint: Hint; readonly lived: number }
+  | { readonly _tag: "Refused"; readonly error: ConnectionRefused }
+
+/** A connection that there is. */
+interface Session {
+  readonly link: Connector.Link
+  readonly codec: Codec.Codec
+  /** When something was heard of it last, in milliseconds of the clock. */
+  heardAt: number
+}
+
+/** A connection that has lasted so long was a good one, in milliseconds: the next attempt is a first one again. */
+const stable = 10_000
+
+/** Before its credentials expire, in milliseconds, a connection is given newer ones: so long, or a fifth of the time that is left. */
+const renewalLead = 30_000
+
+/** So long until the next attempt to renew, in milliseconds. */
+const renewalPause = 5000
+
+const noHint: Hint = { _tag: "None" }
+
+/** The status of an item of a stream. */
+export const itemStatus = 206
+
+const ended = "The client has ended"
+
+/** The connection of a client. */
+export class Line {
+  readonly groups = new Groups()
+  readonly heard = new Listeners<Heard>()
+  readonly statuses = new Listeners<Status>()
+  /** What is done on each connection, before what has waited is sent. */
+  readonly hooks = new Set<Effect.Effect<void>>()
+  readonly #options: Options
+  readonly #context: Context.Context<never>
+  readonly #clock: Clock.Clock
+  readonly #calls = new Map<number, Call>()
+  readonly #wanted = Latch.makeUnsafe(false)
+  readonly #unwanted = Latch.makeUnsafe(true)
+  /** Somebody does not want to wait for the next attempt. */
+  readonly #hurry = Latch.makeUnsafe(false)
+  #status: Status = { _tag: "Idle" }
+  #session: Session | undefined
+  #lastId = 0
+  #hasConnected = false
+  /** Whether it was given up by `disconnect`. */
+  #isGivenUp = false
+  #isOver = false
+  /** How often in a row the handshake was refused since the credentials do not hold. */
+  #unauthenticated = 0
+
+  constructor(options: Options, context: Context.Context<never>) {
+    this.#options = options
+    this.#context = context
+    this.#clock = Context.get(context, Clock.Clock)
+  }
+
+  get status(): Status {
+    return this.#status
+  }
+
+  /** What the next call is encoded by. */
+  get codec(): Codec.Codec {
+    return this.#session?.codec ?? this.#options.codecs[0]!
+  }
+
+  nextId(): number {
+    return ++this.#lastId
+  }
+
+  /** Makes connections as long as the scope is open, when they are wanted. */
+  get run(): Effect.Effect<void, never, Scope.Scope> {
+    return Effect.gen({ self: this }, function*() {
+      const off = this.#options.connector.onOnline?.(() => this.#hurry.openUnsafe())
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          off?.()
+          this.#isOver = true
+          for (const call of this.#calls.values()) this.#fail(call, ended)
+          this.heard.tell({ _tag: "Ended" })
+        })
+      )
+      yield* Effect.forkScoped(this.#connections)
+    })
+  }
+
+  /** Wants a connection: it is made, unless it was given up. */
+  use(): void {
+    if (this.#status._tag === "Idle" && !this.#isGivenUp && !this.#isOver) this.connect()
+  }
+
+  /** Wants a connection now, whatever was before. */
+  connect(): void {
+    this.#isGivenUp = false
+    this.#hurry.openUnsafe()
+    if (this.#status._tag === "Idle" || this.#status._tag === "Refused") {
+      this.#unauthenticated = 0
+      this.#become({ _tag: "Connecting", attempt: 1 })
+    }
+    this.#unwanted.closeUnsafe()
+    this.#wanted.openUnsafe()
+  }
+
+  /** Gives the connection up. */
+  disconnect(): void {
+    this.#isGivenUp = true
+    this.#wanted.closeUnsafe()
+    this.#unwanted.openUnsafe()
+    if (this.#status._tag === "Refused") this.#become({ _tag: "Idle" })
+  }
+
+  #become(status: Status): void {
+    this.#status = status
+    this.statuses.tell(status)
+  }
+
+  // ---- calls
+
+  /** Takes a call: sends it, has it wait, or fails it. */
+  enter(call: Call): void {
+    if (this.#isOver) return this.#fail(call, ended)
+    this.use()
+    const status = this.#status
+    if (status._tag === "Refused") return call.onError(status.error)
+    if (this.#session !== undefined) {
+      this.#calls.set(call.id, call)
+      return call.codec === this.#session.codec ? this.#send(call, this.#session) : this.#sendAnew(call, this.#session)
+    }
+    if (status._tag !== "Connecting" && status._tag !== "Connected" && this.#waiting().length >= this.#options.queue) {
+      return this.#fail(call, this.#options.queue === 0 ? offline : `${offline}, and ${this.#options.queue} calls wait`)
+    }
+    this.#calls.set(call.id, call)
+  }
+
+  /** Nobody waits for a call any more. */
+  abandon(call: Call): void {
+    if (this.#calls.delete(call.id) && call.isSent && !call.action.startsWith("$")) {
+      this.#sendOwn("$cancel", { request_id: call.id })
+    }
+  }
+
+  /** Those that were never sent. */
+  #waiting(): ReadonlyArray<Call> {
+    return Array.from(this.#calls.values()).filter((call) => !call.wasSent)
+  }
+
+  #send(call: Call, { codec, link }: Session): void {
+    call.isSent = call.wasSent = true
+    const { data, fields, route } = call.parts
+    const { action, id, idempotencyKey } = call
+    link.send(codec.write({ action, route, requestId: id, idempotencyKey, data, fields }))
+    if (call.isAnswered) return
+    this.#calls.delete(id)
+    call.onSent()
+  }
+
+  /** Sends what was encoded for another codec than that of the connection. */
+  #sendAnew(call: Call, session: Session): void {
+    Effect.runForkWith(this.#context)(Effect.map(this.#encode(call, session.codec), (isEncoded) => {
+      if (isEncoded && this.#session === session && this.#calls.has(call.id)) this.#send(call, session)
+    }))
+  }
+
+  #encode(call: Call, codec: Codec.Codec): Effect.Effect<boolean> {
+    return Effect.matchCause(call.encode(codec), {
+      onSuccess: (parts) => {
+        call.codec = codec
+        call.parts = parts
+        return true
+      },
+      onFailure: () => {
+        this.#fail(call, `It cannot be sent as ${codec.subprotocol}`)
+        return false
+      }
+    })
+  }
+
+  /** Sends one of the protocol's own requests, whose reply nobody waits for. */
+  #sendOwn(action: string, data: unknown): void {
+    const request = { action, route: "", requestId: undefined, idempotencyKey: undefined, data, fields: undefined }
+    this.#session?.link.send(this.#session.codec.write(request))
+  }
+
+  #fail(call: Call, message: string): void {
+    this.#calls.delete(call.id)
+    call.onError(new ConnectionLost({ message, isSent: call.wasSent }))
+  }
+
+  /** An attempt has failed: of what was never sent, as much waits as may wait. */
+  #trim(reason: string): void {
+    for (const call of this.#waiting().slice(this.#options.queue)) this.#fail(call, reason)
+  }
+
+  /** The connection is lost: what may be sent again waits for the next one. */
+  #lose(reason: string, isLost: (call: Call) => boolean): void {
+    for (const call of Array.from(this.#calls.values())) {
+      if (!call.isSent) continue
+      call.isSent = false
+      if (isLost(call)) this.#fail(call, reason)
+    }
+  }
+
+  // ---- connections
+
+  get #connections(): Effect.Effect<never> {
+    return Effect.forever(
+      Effect.gen({ self: this }, function*() {
+        yield* this.#wanted.await
+        yield* Effect.raceFirst(this.#connecting, this.#unwanted.await)
+        if (!this.#isGivenUp) return
+        this.#trim("The client has disconnected")
+        this.#lose("The client has disconnected", () => true)
+        this.#become({ _tag: "Idle" })
+      })
+    )
+  }
+
+  /** Connects, and connects again, until that is of no use. */
+  get #connecting(): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function*() {
+      let failed = 0
+      while (true) {
+        this.#hurry.closeUnsafe()
+        this.#become({ _tag: "Connecting", attempt: failed + 1 })
+        const outcome = yield* this.#attempt
+        if (outcome._tag === "Refused") return this.#refused(outcome.error)
+        this.#trim(outcome.reason)
+        if (outcome.lived >= stable) failed = 0
+        const delay = delayOf(failed, outcome.hint, this.#options.reconnect, yield* Random.next)
+        failed++
+        this.#become({ _tag: "Waiting", attempt: failed, delay, reason: outcome.reason })
+        yield* Effect.raceFirst(Effect.sleep(delay), this.#hurry.await)
+      }
+    }).pipe(Effect.provideContext(this.#context))
+  }
+
+  #refused(error: ConnectionRefused): void {
+    this.#wanted.closeUnsafe()
+    this.#unwanted.openUnsafe()
+    this.#become({ _tag: "Refused", error })
+    for (const call of Array.from(this.#calls.values())) {
+      this.#calls.delete(call.id)
+      call.onError(error)
+    }
+    this.heard.tell({ _tag: "Refused", error })
+  }
+
+  /** One connection, from the attempt to make it to its end. */
+  get #attempt(): Effect.Effect<Outcome> {
+    const { connector, credentials, reconnect } = this.#options
+    return Effect.gen({ self: this }, function*() {
+      const presented = credentials === undefined ? undefined : yield* Effect.exit(credentials)
+      if (presented?._tag === "Failure") return lostCredentials(presented.cause)
+      const link = yield* Effect.timeoutOrElse(connector.open(this.#request(presented?.value)), {
+        duration: reconnect.timeout,
+        orElse: () => Effect.succeed(undefined)
+      })
+      if (link === undefined) return lost("The server does not answer")
+      return link.protocol === refusalsSubprotocol
+        ? yield* this.#readRefusal(link)
+        : yield* this.#serve(link, presented?.value)
+    }).pipe(
+      Effect.scoped,
+      Effect.catchCause((cause) => {
+        if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
+        const error = Cause.squash(cause)
+        const reason = error instanceof Error ? error.message : String(error)
+        const told = cause.reasons.some(Cause.isDieReason)
+          ? Effect.logError("A connection broke", cause)
+          : Effect.void
+        return Effect.as(told, lost(reason))
+      })
+    ) as Effect.Effect<Outcome>
+  }
+
+  #request(credentials: Credentials | undefined): Connector.Request {
+    const { codecs, from, query, replayed, url } = this.#options
+    const entries: Array<readonly [string, string]> = Object.entries(query)
+    const after = this.groups.after((group) => replayed.includes(group))
+    const all = from === "new" || this.#hasConnected ? [] : replayed.map((group) => `${group}:`)
+    const protocols = [...codecs.map(({ subprotocol }) => subprotocol), refusalsSubprotocol]
+    if (credentials !== undefined) {
+      const place = credentials.in ?? { subprotocol: "bearer." }
+      const token = tokenOf(credentials)
+      if ("query" in place) entries.push([place.query, token])
+      else protocols.push(toSubprotocol(token, place.subprotocol))
+    }
+    for (const position of [...after, ...all]) entries.push(["$after", position])
+    return { url: entries.length === 0 ? url : `${url}?${queryOf(entries)}`, protocols }
+  }
+
+  /** The server has accepted the handshake only to say why it does not. */
+  #readRefusal(link: Connector.Link): Effect.Effect<Outcome> {
+    let reply: Codec.Reply | Codec.Event | undefined
+    const run = link.run((frame) => {
+      reply ??= Codec.json.read(frame)
+    })
+    return Effect.map(run, ({ code, reason }): Outcome => {
+      const failure = reply?._tag === "Reply" ? reply : { status: code - 4000, errors: [{ detail: reason }] }
+      return this.#turnedAway(failure)
+    })
+  }
+
+  #turnedAway(failure: Failures.Failure): Outcome {
+    const { errors, status } = failure
+    const error = Failures.refusal(failure)
+    const seconds = Failures.retryAfter(errors)
+    const hint: Hint = seconds === undefined ? { _tag: "Busy" } : { _tag: "After", seconds }
+    // Credentials may have expired on the way: newer ones are presented once.
+    const isExpired = status === 401 && this.#options.credentials !== undefined && ++this.#unauthenticated < 2
+    if (isExpired) return lost(error.message)
+    return status >= 500 || status === 408 || status === 429
+      ? lost(error.message, hint)
+      : { _tag: "Refused", error }
+  }
+
+  /** Serves a connection until it has ended. */
+  #serve(link: Connector.Link, credentials: Credentials | undefined): Effect.Effect<Outcome> {
+    return Effect.gen({ self: this }, function*() {
+      const codec = this.#options.codecs.find(({ subprotocol }) => subprotocol === link.protocol) ?? Codec.json
+      const startedAt = this.#now()
+      const session: Session = { link, codec, heardAt: startedAt }
+      this.#session = session
+      this.#unauthenticated = 0
+      this.heard.tell({ _tag: "Connected", isAgain: this.#hasConnected })
+      this.#hasConnected = true
+      const closed = yield* Effect.raceAllFirst([
+        link.run((frame) => this.#receive(session, frame)),
+        this.#heartbeat(session),
+        this.#renew(session, credentials),
+        this.#begin(session)
+      ]).pipe(
+        Effect.onExit((exit) => Effect.sync(() => this.#end(session, exit)))
+      )
+      return outcomeOf(closed, this.#now() - startedAt)
+    })
+  }
+
+  /** Does what is done on each connection, and sends what has waited for it. */
+  #begin(session: Session): Effect.Effect<never> {
+    return Effect.gen({ self: this }, function*() {
+      if (this.hooks.size > 0) yield* Effect.forEach(this.hooks, (hook) => hook, { concurrency: "unbounded" })
+      for (const call of Array.from(this.#calls.values())) {
+        if (call.isSent || !this.#calls.has(call.id)) continue
+        const isEncoded = call.codec === session.codec || (yield* this.#encode(call, session.codec))
+        if (isEncoded && !call.isSent && this.#calls.has(call.id)) this.#send(call, session)
+      }
+      this.#become({ _tag: "Connected", subprotocol: session.link.protocol })
+      return yield* Effect.never
+    })
+  }
+
+  #end(session: Session, exit: Exit.Exit<Closed, unknown>): void {
+    session.link.close(1000, "")
+    this.#session = undefined
+    this.groups.disconnected()
+    const reason = exit._tag === "Success" ? reasonOf(exit.value) : "The client has disconnected"
+    this.#lose(reason, (call) => call.repeats === "no" || (exit._tag === "Success" && exit.value.code === 1009))
+    this.heard.tell({ _tag: "Disconnected", reason })
+  }
+
+  #receive(session: Session, frame: string | Uint8Array<ArrayBuffer>): void {
+    if (this.#session !== session) return
+    session.heardAt = this.#now()
+    const message = session.codec.read(frame)
+    if (message === undefined) return
+    if (message._tag === "Event") {
+      this.groups.take(message)
+      this.heard.tell({ _tag: "Event", event: message, codec: session.codec })
+      return
+    }
+    const call = this.#calls.get(message.requestId as number)
+    if (call === undefined || !call.isSent) return
+    if (!call.isStream || message.status !== itemStatus) this.#calls.delete(call.id)
+    call.onReply(message, session.codec)
+  }
+
+  /** Ends when nobody seems to be there any more. */
+  #heartbeat(session: Session): Effect.Effect<Closed> {
+    const { heartbeat } = this.#options
+    if (heartbeat === undefined) return Effect.never
+    const { interval, timeout } = heartbeat
+    return Effect.gen({ self: this }, function*() {
+      while (true) {
+        const silence = this.#now() - session.heardAt
+        if (silence < interval) {
+          yield* Effect.sleep(interval - silence)
+          continue
+        }
+        const { heardAt } = session
+        this.#sendOwn("$ping", undefined)
+        yield* Effect.sleep(timeout)
+        if (session.heardAt === heardAt) return { code: 1006, reason: "The server gives no sign of life" }
+      }
+    })
+  }
+
+  /** Gives the connection newer credentials, each time before they expire. */
+  #renew(session: Session, first: Credentials | undefined): Effect.Effect<never> {
+    const { credentials } = this.#options
+    if (credentials === undefined || first?.expiresAt === undefined) return Effect.never
+    return Effect.gen({ self: this }, function*() {
+      let expiresAt = first.expiresAt
+      while (expiresAt !== undefined) {
+        const left = expiresAt - this.#now()
+        yield* Effect.sleep(Math.max(0, left - Math.min(renewalLead, left / 5)))
+        const presented = yield* Effect.exit(credentials)
+        const renewed = presented._tag === "Success" ? yield* this.#authenticate(session, presented.value) : undefined
+        // Where it does not succeed in time, the server ends the connection, and the next one says why.
+        if (renewed === undefined) yield* Effect.sleep(renewalPause)
+        else expiresAt = renewed.expiresAt
+      }
+      return yield* Effect.never
+    }) as Effect.Effect<never>
+  }
+
+  /** Sends credentials; answers until when they hold, nothing where they do not. */
+  #authenticate(
+    session: Session,
+    credentials: Credentials
+  ): Effect.Effect<{ readonly expiresAt: number | undefined } | undefined> {
+    const { identity } = credentials
+    const data = { token: tokenOf(credentials), ...(identity === undefined ? {} : { identity }) }
+    return Effect.callback((resume) => {
+      const parts: Parts = { route: "", data, fields: undefined }
+      const call: Call = {
+        id: this.nextId(),
+        action: "$authenticate",
+        repeats: "no",
+        idempotencyKey: undefined,
+        isStream: false,
+        isAnswered: true,
+        encode: () => Effect.succeed(parts),
+        codec: session.codec,
+        parts,
+        isSent: false,
+        wasSent: false,
+        onReply: ({ data, status }) => {
+          if (status >= 400) return resume(Effect.succeed(undefined))
+          const { expires_at: said } = (data ?? {}) as { readonly expires_at?: unknown }
+          const expiresAt = typeof said === "string" ? Date.parse(said) : credentials.expiresAt
+          resume(Effect.succeed({ expiresAt: said === null ? undefined : expiresAt }))
+        },
+        onSent: constVoid,
+        onError: () => resume(Effect.succeed(undefined))
+      }
+      this.enter(call)
+      return Effect.sync(() => this.abandon(call))
+    })
+  }
+
+  #now(): number {
+    return this.#clock.currentTimeMillisUnsafe()
+  }
+}
+
+const offline = "There is no connection"
+
+const tokenOf = ({ token }: Credentials): string => typeof token === "string" ? token : Redacted.value(token)
+
+const lost = (reason: string, hint: Hint = noHint, lived = 0): Outcome => ({ _tag: "Lost", reason, hint, lived })
+
+/** Whoever asks for the credentials may say that there are none to be had. */
+const lostCredentials = (cause: Cause.Cause<unknown>): Outcome => {
+  const reason = cause.reasons.find(Cause.isFailReason)
+  return reason?.error instanceof ChannelError.InvalidCredentials
+    ? {
+      _tag: "Refused",
+      error: new ConnectionRefused({ status: 401, code: reason.error.code, message: reason.error.message })
+    }
+    : lost("The credentials cannot be had")
+}
+
+const reasonOf = ({ code, reason }: Closed): string =>
+  `The connection was lost (${code}${reason === "" ? "" : `: ${reason}`})`
+
+/** What becomes of a connection that has ended (RFC 6455, 7.4, and the protocol's own codes). */
+const outcomeOf = (closed: Closed, lived: number): Outcome => {
+  const { code, reason } = closed
+  switch (code) {
+    case 4403:
+      return {
+        _tag: "Refused",
+        error: new ConnectionRefused({
+          status: 403,
+          code: "permission_lost",
+          message: reason === "" ? "The permission to be connected was lost" : reason
+        })
+      }
+    case 1012:
+      return lost(reasonOf(closed), { _tag: "Restart" }, lived)
+    case 1013:
+      return lost(reasonOf(closed), { _tag: "Busy" }, lived)
+    default:
+      return lost(reasonOf(closed), noHint, lived)
+  }
+}
