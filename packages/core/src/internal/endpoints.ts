@@ -49,16 +49,17 @@ export const path = (
   schemas: Readonly<Record<string, Route.ParamSchema>>,
   values: unknown
 ): Effect.Effect<string> =>
-  Effect.map(
-    Effect.forEach(pattern.split("/"), (segment) => {
-      if (!segment.startsWith(":")) return Effect.succeed(segment)
+  Effect.gen(function*() {
+    const segments = pattern.split("/")
+    for (const [i, segment] of segments.entries()) {
+      if (!segment.startsWith(":")) continue
       const name = segment.slice(1)
       const value = (values as Readonly<Record<string, unknown>>)[name]
       const schema: Route.ParamSchema = Object.hasOwn(schemas, name) ? schemas[name]! : Schema.String
-      return Effect.map(encoded(schema, value), (segment) => escape(String(segment)))
-    }),
-    (segments) => segments.join("/")
-  )
+      segments[i] = escape(String(yield* encoded(schema, value)))
+    }
+    return segments.join("/")
+  })
 
 /** Percent-encodes what stands for itself in a URL. Half a surrogate pair is no character: as in every URL it becomes U+FFFD. */
 export const escape = (text: string): string => encodeURIComponent(text.replace(/\p{Surrogate}/gu, "\uFFFD"))

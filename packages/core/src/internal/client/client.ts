@@ -8,7 +8,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
-import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { BufferOptions, CallOptions, Options, Status } from "../../Client.ts"
@@ -22,6 +21,7 @@ import * as Endpoints from "../endpoints.ts"
 import * as Contract from "./contract.ts"
 import * as Failures from "./failures.ts"
 import * as Groups from "./groups.ts"
+import { Inbox, streamOf } from "./inbox.ts"
 import { type Call, type Heard, itemStatus, Line } from "./line.ts"
 import { promises } from "./promises.ts"
 
@@ -161,17 +161,22 @@ const clientOf = (
     args: Contract.Arguments,
     options: CallOptions
   ): Stream.Stream<unknown, unknown> =>
-    Stream.unwrap(Effect.gen(function*() {
-      const replies = yield* Queue.unbounded<readonly [Codec.Reply, Codec.Codec], CallError>()
-      const call = yield* callOf(endpoint, args, options)
-      call.onReply = (reply, codec) => void Queue.offerUnsafe(replies, [reply, codec])
-      call.onError = (error) => void Queue.failCauseUnsafe(replies, Cause.fail(error))
-      yield* Effect.acquireRelease(Effect.sync(() => line.enter(call)), () => Effect.sync(() => line.abandon(call)))
-      return Stream.fromEffectRepeat(Effect.flatMap(Queue.take(replies), ([reply, codec]): Untyped => {
-        if (reply.status === itemStatus) return provided(successOf(endpoint, codec, reply))
-        return reply.status < 400 ? Cause.done() : provided(answerOf(endpoint, codec, reply))
-      }) as Effect.Effect<unknown, unknown>)
-    })) as Stream.Stream<unknown, unknown>
+    streamOf(
+      Effect.gen(function*() {
+        const replies = new Inbox<readonly [Codec.Reply, Codec.Codec], CallError>()
+        const call = yield* callOf(endpoint, args, options)
+        call.onReply = (reply, codec) => replies.offer([reply, codec])
+        call.onError = (error) => replies.fail(error)
+        yield* Effect.acquireRelease(Effect.sync(() => line.enter(call)), () => Effect.sync(() => line.abandon(call)))
+        return replies
+      }),
+      ([reply, codec]): Effect.Effect<unknown, unknown> =>
+        reply.status === itemStatus
+          ? provided(successOf(endpoint, codec, reply))
+          : reply.status < 400
+          ? Cause.done()
+          : provided(answerOf(endpoint, codec, reply))
+    )
 
   const functionOf = (endpoint: Contract.Endpoint, params: Params) =>
   (
@@ -195,27 +200,23 @@ const clientOf = (
   /** What is picked of all that is heard, from when the stream is run. */
   const hear = <A, E>(
     pick: (heard: Heard) => Effect.Effect<A, E, unknown> | undefined,
-    buffer: Partial<BufferOptions> = {},
+    buffer?: BufferOptions,
     first?: () => Effect.Effect<A, E, unknown>
   ): Stream.Stream<A, E | ConnectionRefused> =>
-    Stream.unwrap(Effect.gen(function*() {
-      type Next = Effect.Effect<A, E, unknown>
-      const queue = yield* Queue.make<Next, ConnectionRefused | Cause.Done>(buffer)
-      yield* Effect.acquireRelease(
-        Effect.sync(() => {
-          if (first !== undefined) Queue.offerUnsafe(queue, first())
-          return line.heard.add((heard) => {
-            const picked = pick(heard)
-            if (picked !== undefined) Queue.offerUnsafe(queue, picked)
-            if (heard._tag === "Refused") Queue.failCauseUnsafe(queue, Cause.fail(heard.error))
-            if (heard._tag === "Ended") Queue.endUnsafe(queue)
-          })
-        }),
-        (off) => Effect.sync(off)
-      )
-      line.use()
-      return Stream.mapEffect(Stream.fromQueue(queue), provided)
-    }))
+    streamOf(
+      listening((inbox: Inbox<Effect.Effect<A, E, unknown>, ConnectionRefused>) => {
+        if (first !== undefined) inbox.offer(first())
+        const off = line.heard.add((heard) => {
+          const picked = pick(heard)
+          if (picked !== undefined) inbox.offer(picked)
+          if (heard._tag === "Refused") inbox.fail(heard.error)
+          if (heard._tag === "Ended") inbox.end()
+        })
+        line.use()
+        return off
+      }, buffer),
+      provided
+    )
 
   const dataOf = (event: Codec.Event, codec: Codec.Codec): Untyped =>
     Effect.catchCause(events.get(event.type)!.decode(codec)(event.data), (cause) => {
@@ -245,59 +246,67 @@ const clientOf = (
     said: Groups.Said,
     group: Contract.Group
   ): Effect.Effect<unknown, unknown, unknown> | undefined => {
-    const of = (parts: Readonly<Record<string, Untyped | undefined>>, _tag: string) =>
-      Effect.map(
-        Effect.all(
-          { params: unexpectedIn(type, group.decodeParams(said.params)), ...parts } as Record<string, Untyped>
-        ),
-        ({ params, ...rest }) => ({ _tag, group: said.group, params, ...rest })
-      )
+    const of = (_tag: string, parts: Readonly<Record<string, Untyped>>): Untyped =>
+      Effect.gen(function*() {
+        const heard: Record<string, unknown> = { _tag, group: said.group }
+        heard["params"] = yield* unexpectedIn(type, group.decodeParams(said.params))
+        for (const [name, part] of Object.entries(parts)) heard[name] = yield* part
+        return heard
+      })
     switch (type) {
       case "$joined": {
         const tag = said.state === "resumed" ? "Resumed" : said.state === "gap" ? "Gap" : "Fresh"
-        return of({ present: membersOf(type, group, said.present) }, tag)
+        return of(tag, { present: membersOf(type, group, said.present) })
       }
       case "$caught_up":
-        return of({}, "CaughtUp")
+        return of("CaughtUp", {})
       case "$presence":
-        return of({ joined: membersOf(type, group, said.joined), left: membersOf(type, group, said.left) }, "Presence")
+        return of("Presence", { joined: membersOf(type, group, said.joined), left: membersOf(type, group, said.left) })
       case "$left":
-        return of({ error: Effect.succeed(Failures.own({ status, errors: said.errors })) }, "Left")
+        return of("Left", { error: Effect.succeed(Failures.own({ status, errors: said.errors })) })
     }
     return undefined
   }
 
-  const membersOf = (type: string, group: Contract.Group, members: Iterable<Groups.Member>): Untyped => {
-    const { decodePresence } = group
-    return Effect.forEach(members, ({ data, id }) =>
-      decodePresence === undefined
-        ? Effect.succeed({ id, data: undefined })
-        : Effect.map(unexpectedIn(type, decodePresence(data)), (data) => ({ id, data })))
-  }
+  const membersOf = (type: string, group: Contract.Group, members: Iterable<Groups.Member>): Untyped =>
+    Effect.gen(function*() {
+      const decoded: Array<unknown> = []
+      for (const { data, id } of members) {
+        decoded.push({
+          id,
+          data: group.decodePresence === undefined ? undefined : yield* unexpectedIn(type, group.decodePresence(data))
+        })
+      }
+      return decoded
+    })
 
   const paramsOf = (group: Group.Any, params: unknown): Effect.Effect<string | undefined, never, unknown> =>
     params === undefined
       ? Effect.undefined
       : Effect.map(Effect.orDie(groups.get(group.name)!.encodeParams(params)), (encoded) => canonical(encoded))
 
-  const presence = (group: Group.Any, params?: unknown): Stream.Stream<unknown, unknown> =>
-    Stream.unwrap(Effect.map(provided(paramsOf(group, params)), (text) => {
-      const wanted = text === undefined ? undefined : JSON.parse(text)
-      const now = () =>
-        membersOf("$presence", groups.get(group.name)!, line.groups.find(group.name, wanted)?.present?.values() ?? [])
-      const isMeant = (heard: Heard): boolean => {
-        if (heard._tag === "Disconnected") return true
-        if (heard._tag !== "Event" || !["$joined", "$presence", "$left"].includes(heard.event.type)) return false
-        const said = Groups.ownOf(heard.event.data)
-        return said?.group === group.name && (text === undefined || canonical(said.params) === text)
-      }
-      return hear((heard) => isMeant(heard) ? now() : undefined, {}, now)
+  const presence = (group: Group.Any, params?: unknown): Stream.Stream<unknown, unknown> => {
+    let text: string | undefined
+    const now = () => {
+      const place = line.groups.find(group.name, text)
+      return membersOf("$presence", groups.get(group.name)!, place?.present?.values() ?? [])
+    }
+    const isMeant = (heard: Heard): boolean => {
+      if (heard._tag === "Disconnected") return true
+      if (heard._tag !== "Event" || !["$joined", "$presence", "$left"].includes(heard.event.type)) return false
+      const said = Groups.ownOf(heard.event.data)
+      return said?.group === group.name && (text === undefined || canonical(said.params) === text)
+    }
+    return Stream.unwrap(Effect.map(provided(paramsOf(group, params)), (found) => {
+      text = found
+      return hear((heard) => isMeant(heard) ? now() : undefined, undefined, now)
     }))
+  }
 
   const position = (group: Group.Any, params: unknown): Effect.Effect<string | undefined> =>
     Effect.map(
       provided(paramsOf(group, params)),
-      (text) => text === undefined ? undefined : line.groups.find(group.name, JSON.parse(text))?.position
+      (text) => text === undefined ? undefined : line.groups.find(group.name, text)?.position
     )
 
   // ---- the connection
@@ -322,21 +331,17 @@ const clientOf = (
     return Effect.sync(off)
   })
 
-  const statuses: Stream.Stream<Status> = Stream.unwrap(Effect.gen(function*() {
-    const queue = yield* Queue.unbounded<Status, Cause.Done>()
-    yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        Queue.offerUnsafe(queue, line.status)
-        const offs = [
-          line.statuses.add((status) => void Queue.offerUnsafe(queue, status)),
-          line.heard.add((heard) => void (heard._tag === "Ended" && Queue.endUnsafe(queue)))
-        ]
-        return () => offs.forEach((off) => off())
-      }),
-      (off) => Effect.sync(off)
-    )
-    return Stream.fromQueue(queue)
-  }))
+  const statuses: Stream.Stream<Status> = streamOf(
+    listening((inbox: Inbox<Status>) => {
+      inbox.offer(line.status)
+      const offs = [
+        line.statuses.add((status) => inbox.offer(status)),
+        line.heard.add((heard) => heard._tag === "Ended" && inbox.end())
+      ]
+      return () => offs.forEach((off) => off())
+    }),
+    Effect.succeed
+  )
 
   const onConnect = <E, R>(effect: Effect.Effect<unknown, E, R>): Effect.Effect<void, E, R | Scope.Scope> =>
     Effect.gen(function*() {
@@ -386,6 +391,22 @@ const clientOf = (
   define(client, "promise", promises(client, callsOf, context))
   return client
 }
+
+/** An inbox that is filled as long as the scope is open. */
+const listening = <A, E>(
+  listen: (inbox: Inbox<A, E>) => () => void,
+  buffer?: BufferOptions
+): Effect.Effect<Inbox<A, E>, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const inbox = new Inbox<A, E>(buffer)
+        return { inbox, off: listen(inbox) }
+      }),
+      ({ off }) => Effect.sync(off)
+    ),
+    ({ inbox }) => inbox
+  )
 
 const define = (target: object, name: string, value: unknown): void => {
   Object.defineProperty(target, name, { value, enumerable: true, configurable: true })

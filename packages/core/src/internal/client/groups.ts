@@ -64,9 +64,9 @@ export class Groups {
     for (const place of this.#places.values()) place.present = undefined
   }
 
-  /** A group with these parameters, which are a JSON value; the only one of this name, where they are `undefined`. */
-  find(group: string, params: unknown): Place | undefined {
-    if (params !== undefined) return this.#places.get(keyOf(group, params))
+  /** A group with these parameters as canonical JSON; the only one of this name, where they are `undefined`. */
+  find(group: string, params: string | undefined): Place | undefined {
+    if (params !== undefined) return this.#places.get(`${group}:${params}`)
     return Array.from(this.#places.values()).find((place) => place.group === group)
   }
 

@@ -286,7 +286,7 @@ export class Line {
     return Effect.forever(
       Effect.gen({ self: this }, function*() {
         yield* this.#wanted.await
-        yield* Effect.raceFirst(this.#connecting, this.#unwanted.await)
+        yield* Effect.raceAllFirst([this.#connecting, this.#unwanted.await])
         if (!this.#isGivenUp) return
         this.#trim("The client has disconnected")
         this.#lose("The client has disconnected", () => true)
@@ -309,7 +309,7 @@ export class Line {
         const delay = delayOf(failed, outcome.hint, this.#options.reconnect, yield* Random.next)
         failed++
         this.#become({ _tag: "Waiting", attempt: failed, delay, reason: outcome.reason })
-        yield* Effect.raceFirst(Effect.sleep(delay), this.#hurry.await)
+        yield* Effect.raceAllFirst([Effect.sleep(delay), this.#hurry.await])
       }
     }).pipe(Effect.provideContext(this.#context))
   }
@@ -419,7 +419,7 @@ export class Line {
   /** Does what is done on each connection, and sends what has waited for it. */
   #begin(session: Session): Effect.Effect<never> {
     return Effect.gen({ self: this }, function*() {
-      if (this.hooks.size > 0) yield* Effect.forEach(this.hooks, (hook) => hook, { concurrency: "unbounded" })
+      for (const hook of Array.from(this.hooks)) yield* hook
       for (const call of Array.from(this.#calls.values())) {
         if (call.isSent || !this.#calls.has(call.id)) continue
         const isEncoded = call.codec === session.codec || (yield* this.#encode(call, session.codec))
