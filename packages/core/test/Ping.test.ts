@@ -59,7 +59,7 @@ describe("$ping", () => {
   for (const lane of [undefined, 1]) {
     it.effect(`does not stand in line (${lane === undefined ? "the connection's" : "an action's own"})`, () =>
       Effect.gen(function*() {
-        const { client, trace } = yield* connect({ ...(lane === undefined ? {} : { lane }) })
+        const { client, trace } = yield* connect(lane === undefined ? {} : { lane })
         yield* client.send(work(1), work(2), ping("a"), ping("b"))
         assert.deepStrictEqual(yield* statuses(client, 2), [["a", 200], ["b", 200]])
         yield* client.silent
@@ -159,14 +159,5 @@ describe("$ping", () => {
     Effect.gen(function*() {
       const { client } = yield* connect({ maxMessage: 100 })
       assert.strictEqual((yield* client.ask({ ...ping(), data: "x".repeat(100) })).status, 413)
-    }))
-
-  it.effect("is a name that no action of an application has", () =>
-    Effect.gen(function*() {
-      const Worker = Consumer.make("worker", { path: "/ws/" }).pipe(Consumer.add(Action.make("$ping")))
-      const layer = Consumer.handlers(Worker).pipe(Handlers.handle("$ping", () => Effect.void), Handlers.toLayer)
-      const { problems } = yield* Effect.flip(serve([Worker], layer))
-      assert.strictEqual(problems.length, 1)
-      assert.include(problems[0], "$ping")
     }))
 })
