@@ -7,6 +7,7 @@ import * as ChannelError from "@effect-channels/core/ChannelError"
 import * as Pipeline from "@effect-channels/core/Pipeline"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { type IncomingMessage, type Server, ServerResponse } from "node:http"
@@ -148,6 +149,8 @@ class Attached {
   readonly #onUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
     if (this.#server.listenerCount("upgrade") > 1) return
     if (Http.isWebSocket(request)) {
+      // Node has taken its own listener off.
+      socket.on("error", constVoid)
       return this.#refusals.refuse(this.handlers.size === 0 ? starting : notFound, request, socket, head)
     }
     // What asks for another protocol may be answered in HTTP (RFC 9110, 7.8), as it would be without this listener.

@@ -39,10 +39,8 @@ export class Refusals {
     this.#wss = new WebSocketServer(settings)
   }
 
-  /** Ends an upgrade request that is refused. */
+  /** Ends an upgrade request that is refused; errors of its socket are heard by others. */
   refuse(refused: HandshakeRefused, request: IncomingMessage, socket: Socket, head: Buffer): void {
-    // Node has taken its own listener off.
-    socket.on("error", ignore)
     if (this.#told.size < this.#limit && wantsToBeTold(request)) this.#tell(refused, request, socket, head)
     else Http.refuse(socket, refused)
   }
