@@ -74,6 +74,18 @@ describe("UpgradeServer", () => {
       }
     }))
 
+  it.live("does not hold up a server that is closed with who was told that there is nothing", () =>
+    Effect.gen(function*() {
+      const server = yield* listen()
+      yield* serveOn(server, yield* Effect.scope)
+      const headers = { "Sec-WebSocket-Protocol": Consumer.refusalsSubprotocol }
+      const mute = yield* Client.open(Server.portOf(server), "/nothing/", { headers, answersClose: false })
+      assert.strictEqual((yield* mute.closed).code, 4404)
+      const start = performance.now()
+      yield* Effect.callback<void>((resume) => void server.close(() => resume(Effect.void)))
+      assert.isBelow(performance.now() - start, 1000)
+    }))
+
   it.live("leaves upgrade requests to own listeners that come later", () =>
     Effect.gen(function*() {
       const server = yield* listen(hello)
