@@ -187,6 +187,38 @@ export const isConsumer = (u: unknown): u is Any => Predicate.hasProperty(u, Typ
 export const defaultSubprotocol: typeof Subprotocols.defaultSubprotocol = Subprotocols.defaultSubprotocol
 
 /**
+ * The name that a client offers, besides the subprotocol that it wants to speak, to be told why its handshake is refused: a
+ * browser tells a page nothing of an HTTP answer to one.
+ *
+ * A handshake that would be refused is answered with this subprotocol as the chosen one, one text frame with the body of the
+ * refusal, which has the form of a reply, and a close frame with 4000 + the status: 4401, 4403, 4404, 4429, 4500, 4503. Where
+ * it is known after how many seconds the handshake may succeed, the first error says so as `retry_after`. The server reads
+ * nothing from such a client. It may still answer with HTTP, as it does where there are many refusals at once, and where the
+ * request is no WebSocket handshake.
+ *
+ * A connection that is let in never has it.
+ *
+ * **Example** (Why a page is not let in)
+ *
+ * ```ts
+ * import { Consumer } from "@effect-channels/core"
+ *
+ * const connect = (url: string) => {
+ *   const socket = new WebSocket(url, [Consumer.defaultSubprotocol, Consumer.refusalsSubprotocol])
+ *   socket.onopen = () => {
+ *     if (socket.protocol !== Consumer.refusalsSubprotocol) return
+ *     socket.onmessage = ({ data }) => console.log("refused", JSON.parse(data).errors)
+ *   }
+ *   return socket
+ * }
+ * ```
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const refusalsSubprotocol: typeof Subprotocols.refusalsSubprotocol = Subprotocols.refusalsSubprotocol
+
+/**
  * Makes a consumer, without actions.
  *
  * - `path`: the pattern of the URL path, matched whole and case-sensitively; `params`: schemas of its parameters, strings

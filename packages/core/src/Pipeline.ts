@@ -20,6 +20,7 @@ import { ChannelLayer } from "./ChannelLayer.ts"
 import * as ConnectionScope from "./ConnectionScope.ts"
 import type * as Consumer from "./Consumer.ts"
 import * as Handlers from "./Handlers.ts"
+import { cut } from "./internal/closing.ts"
 import type * as compile from "./internal/compile.ts"
 import { Connection } from "./internal/connection.ts"
 import * as Envelope from "./internal/envelope.ts"
@@ -64,6 +65,9 @@ export const defaultLimits: Limits = { maxInFlight: 128, maxUnsent: 1024 * 1024,
 /**
  * The handshake was refused, before the upgrade: the status, and a body in the form of a reply.
  *
+ * A client that asked to be told, by offering `Consumer.refusalsSubprotocol`, is upgraded to be sent the body, and closed with
+ * `closeCode` and `reason`; nothing of a connection exists for it.
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -72,7 +76,24 @@ export class HandshakeRefused extends Schema.TaggedError<HandshakeRefused>()("Ha
   body: Schema.String,
   /** The seconds after which the handshake may succeed, where that is known: for `Retry-After`. */
   retryAfter: Schema.optionalKey(Schema.Number)
-}) {}
+}) {
+  /** What a client that asked to be told is closed with: 4000 + the status. */
+  get closeCode(): number {
+    // An application may have statuses of its own.
+    return this.status >= 0 && this.status < 1000 ? 4000 + this.status : 4500
+  }
+
+  /** What is wrong, as the body says it, in so many bytes as fit in a close frame. */
+  get reason(): string {
+    try {
+      const { detail } = JSON.parse(this.body).errors[0]
+      return typeof detail === "string" ? cut(detail) : ""
+    } catch {
+      // An application may have errors of its own.
+      return ""
+    }
+  }
+}
 
 /**
  * A connection that may be upgraded.
@@ -292,15 +313,17 @@ const refusalOf = (consumer: compile.Consumer, cause: Cause.Cause<unknown>): Eff
 const refusal = (
   failure: Reply.Failure,
   format: (failure: Reply.Failure) => ReadonlyArray<unknown> = Reply.formatError,
-  broken: (cause: Cause.Cause<unknown>) => void = constVoid
+  broken: (cause: Cause.Cause<unknown>) => void = constVoid,
+  retryAfter?: number
 ): HandshakeRefused => {
   const errors = errorsOf(format, failure, broken)
   const body = Envelope.write(Envelope.nothing, failure.status, errors, "null")
   const isThrottled = failure._tag === "Refused" && failure.error._tag === "Throttled"
+  const wait = isThrottled ? failure.error.retryAfter : retryAfter
   return new HandshakeRefused({
     status: failure.status,
     body,
-    ...(isThrottled ? { retryAfter: failure.error.retryAfter } : {})
+    ...(wait === undefined ? {} : { retryAfter: wait })
   })
 }
 
@@ -314,11 +337,21 @@ export const broken: HandshakeRefused = refusal(Reply.defect(Cause.empty))
 
 /**
  * The refusal that an adapter answers a handshake with for a reason of its own. It always has the shape of `Reply.formatError`.
+ * `retryAfter` are the seconds after which the handshake may succeed: they stand in the body too, as `retry_after`.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const refuse = (error: ChannelError.ChannelError): HandshakeRefused => refusal(Reply.refused(error))
+export const refuse = (
+  error: ChannelError.ChannelError,
+  options: { readonly retryAfter?: number | undefined } = {}
+): HandshakeRefused => {
+  const { retryAfter } = options
+  if (retryAfter === undefined) return refusal(Reply.refused(error))
+  const format = (failure: Reply.Failure) =>
+    Reply.formatError(failure).map((error) => ({ ...error, retry_after: retryAfter }))
+  return refusal(Reply.refused(error), format, constVoid, retryAfter)
+}
 
 class ConnectedSession implements Session {
   readonly #connection: Connection

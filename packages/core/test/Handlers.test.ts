@@ -63,6 +63,11 @@ const objectHandler = { object: noop, run: noop }
 
 describe("a consumer that cannot be served says so", () => {
   const cases: ReadonlyArray<readonly [what: string, loose: Loose, ...problems: ReadonlyArray<string>]> = [
+    [
+      "a subprotocol of the protocol's own",
+      { consumer: { subprotocols: ["v1.chat", Consumer.refusalsSubprotocol] } },
+      "its subprotocol \"effect-channels.refusals\" is the protocol's own, by which refusals are told: give it another name"
+    ],
     ["no handler", { handlers: [] }, "the action \"a\" of the consumer has no handler: add it with Handlers.handle"],
     [
       "no handler in a route",

@@ -348,6 +348,39 @@ describe("a handshake", () => {
       const { body, status } = Pipeline.refuse(new ChannelError.Unavailable({ message: "Come again" }))
       assert.deepStrictEqual({ status, body: JSON.parse(body) }, refusal(503, "Come again", "unavailable"))
     }))
+
+  it.effect("can be refused by an adapter until a time that is known", () =>
+    Effect.sync(() => {
+      const { body, retryAfter } = Pipeline.refuse(
+        new ChannelError.Unavailable({ message: "Come again" }),
+        { retryAfter: 2.5 }
+      )
+      assert.strictEqual(retryAfter, 2.5)
+      assert.deepStrictEqual(JSON.parse(body).errors, [{ detail: "Come again", code: "unavailable", retry_after: 2.5 }])
+      const never = Pipeline.refuse(new ChannelError.Unavailable({ message: "Come again" }))
+      assert.isFalse("retryAfter" in never)
+      const throttled = Pipeline.refuse(new ChannelError.Throttled({ retryAfter: 0 }))
+      assert.deepStrictEqual([throttled.retryAfter, JSON.parse(throttled.body).errors[0].retry_after], [0, 0])
+    }))
+
+  it.effect("is refused with a close code and a reason for who asks to be told", () =>
+    Effect.sync(() => {
+      const refused = (status: number, body: string) => {
+        const { closeCode, reason } = new Pipeline.HandshakeRefused({ status, body })
+        return [closeCode, reason]
+      }
+      const saying = (detail: unknown) => JSON.stringify({ errors: [{ detail }] })
+      assert.deepStrictEqual(refused(401, saying("no")), [4401, "no"])
+      assert.deepStrictEqual(refused(999, saying("a" + "😀".repeat(31))), [4999, "a" + "😀".repeat(30)])
+      assert.deepStrictEqual(refused(403, saying("€".repeat(41))), [4403, "€".repeat(41)])
+      assert.deepStrictEqual(refused(403, saying("a".repeat(1_000_000))), [4403, "a".repeat(123)])
+      // What an application may have of its own.
+      assert.deepStrictEqual(refused(1000, saying(1)), [4500, ""])
+      assert.deepStrictEqual(refused(-1, saying(undefined)), [4500, ""])
+      for (const body of ["", "{}", "null", "{\"errors\":[]}", "{\"errors\":[null]}", "{\"errors\":[\"no\"]}"]) {
+        assert.deepStrictEqual(refused(403, body), [4403, ""], body)
+      }
+    }))
 })
 
 describe("a server", () => {

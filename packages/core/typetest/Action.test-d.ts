@@ -187,6 +187,6 @@ describe("broadcast", () => {
   it("keeps what the action needs and looks at", () => {
     const permitted = publish.pipe(Action.object(Message), Action.permit(isAuthor))
     expectTypeOf(permitted.pipe(Action.broadcast(Room, Posted))).toEqualTypeOf<typeof permitted>()
-    expectTypeOf(permitted.pipe(Action.silent)).toEqualTypeOf<typeof permitted>()
+    expectTypeOf(permitted.pipe(Action.silent)).toEqualTypeOf<typeof permitted & Action.Silent>()
   })
 })

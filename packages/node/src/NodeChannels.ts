@@ -66,7 +66,10 @@ export interface Options {
   readonly pingInterval?: Duration.Input | undefined
   /** A connection that gives no sign of life for so long after a ping is dropped. Default 10 seconds. */
   readonly pongTimeout?: Duration.Input | undefined
-  /** Connections at once, handshakes included; one more is refused with 503. Default 20,000. */
+  /**
+   * Connections at once, handshakes included; one more is refused with 503. Besides, a twentieth as many clients, and at most
+   * 1000, may just be told why they are refused, see {@link serve}. Default 20,000.
+   */
   readonly maxConnections?: number | undefined
   /** Requests of a connection that run, streams among them, or wait; one more is answered with status 503. Default 128. */
   readonly maxInFlight?: number | undefined
@@ -94,6 +97,11 @@ export const anyOrigin = "*"
 /**
  * Serves a consumer, or several by their paths, on the HTTP server of {@link layerServer} or `UpgradeServer.layer`. Upgrade
  * requests for other paths, and all other requests, are left to the server's own listeners.
+ *
+ * A handshake is refused before the upgrade, with a status and a body in the form of a reply. A client that offers
+ * `Consumer.refusalsSubprotocol`, as a page may that would not see them, is upgraded to be told: it is sent the body, closed with
+ * 4000 + the status, and dropped where it does not answer that within 2 seconds. Where there are many of them at once the rest is
+ * refused with HTTP.
  *
  * When the layer ends, it takes no more handshakes and messages, lets the handlers in flight finish, and closes the
  * connections with 1012.

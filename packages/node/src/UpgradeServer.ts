@@ -7,11 +7,13 @@ import * as ChannelError from "@effect-channels/core/ChannelError"
 import * as Pipeline from "@effect-channels/core/Pipeline"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { type IncomingMessage, type Server, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import * as Http from "./internal/http.ts"
+import { Refusals } from "./internal/refusals.ts"
 
 /**
  * Takes an upgrade request, or leaves it (`false`) to the next one.
@@ -69,6 +71,7 @@ class Attached {
   readonly #idle = new Set<Socket>()
   /** One listener for all sockets. */
   readonly #forget: (this: Socket) => void
+  readonly #refusals = new Refusals(maxRefusals)
   #isClosing = false
 
   constructor(server: Server) {
@@ -87,6 +90,7 @@ class Attached {
       Reflect.apply(this.#close, server, args)
       this.#isClosing = true
       for (const socket of this.#idle) socket.destroy()
+      this.#refusals.end()
       return server
     }
     // Without a listener Node does not take any request for an upgrade.
@@ -97,6 +101,7 @@ class Attached {
     this.#server.off("upgrade", this.#onUpgrade)
     this.#server.emit = this.#emit
     this.#server.close = this.#close
+    this.#refusals.end()
   }
 
   /** Looks at an event before its listeners do, and says whether it is taken. */
@@ -141,9 +146,13 @@ class Attached {
     return false
   }
 
-  readonly #onUpgrade = (request: IncomingMessage, socket: Socket): void => {
+  readonly #onUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
     if (this.#server.listenerCount("upgrade") > 1) return
-    if (Http.isWebSocket(request)) return Http.refuse(socket, this.handlers.size === 0 ? starting : notFound)
+    if (Http.isWebSocket(request)) {
+      // Node has taken its own listener off.
+      socket.on("error", constVoid)
+      return this.#refusals.refuse(this.handlers.size === 0 ? starting : notFound, request, socket, head)
+    }
     // What asks for another protocol may be answered in HTTP (RFC 9110, 7.8), as it would be without this listener.
     const response = new ServerResponse(request)
     response.shouldKeepAlive = false
@@ -162,4 +171,9 @@ class Attached {
 }
 
 const notFound = Pipeline.refuse(new ChannelError.RouteNotFound({ message: "There is nothing here" }))
-const starting = Pipeline.refuse(new ChannelError.Unavailable({ message: "The server is starting" }))
+const starting = Pipeline.refuse(new ChannelError.Unavailable({ message: "The server is starting" }), {
+  retryAfter: Http.retryAfter
+})
+
+/** So many clients are told at once that there is nothing for them. */
+const maxRefusals = 1000

@@ -1,3 +1,4 @@
+import { Consumer } from "@effect-channels/core"
 import { NodeChannels, UpgradeServer } from "@effect-channels/node"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -5,6 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { createServer, type RequestListener } from "node:http"
+import type { Socket } from "node:net"
 import * as Client from "./support/client.ts"
 import * as Server from "./support/server.ts"
 
@@ -56,6 +58,32 @@ describe("UpgradeServer", () => {
       assert.strictEqual(yield* fetchOwn(port), "own /x")
       assert.strictEqual(yield* fetchOwn(port, "/ws/"), "own /ws/")
       assert.deepStrictEqual(seen, ["/own/"])
+    }))
+
+  it.live("outlives a client that is gone before it has heard that there is nothing", () =>
+    Effect.gen(function*() {
+      const server = yield* listen()
+      yield* serveOn(server, yield* Effect.scope)
+      for (const offered of [undefined, Consumer.refusalsSubprotocol]) {
+        const sockets: Array<Socket> = []
+        server.prependOnceListener("connection", (socket) => sockets.push(socket))
+        const headers = { "Sec-WebSocket-Protocol": offered }
+        yield* Effect.exit(Effect.scoped(Client.open(Server.portOf(server), "/nothing/", { headers })))
+        assert.strictEqual(sockets.length, 1)
+        assert.doesNotThrow(() => sockets[0]!.emit("error", new Error("read ECONNRESET")))
+      }
+    }))
+
+  it.live("does not hold up a server that is closed with who was told that there is nothing", () =>
+    Effect.gen(function*() {
+      const server = yield* listen()
+      yield* serveOn(server, yield* Effect.scope)
+      const headers = { "Sec-WebSocket-Protocol": Consumer.refusalsSubprotocol }
+      const mute = yield* Client.open(Server.portOf(server), "/nothing/", { headers, answersClose: false })
+      assert.strictEqual((yield* mute.closed).code, 4404)
+      const start = performance.now()
+      yield* Effect.callback<void>((resume) => void server.close(() => resume(Effect.void)))
+      assert.isBelow(performance.now() - start, 1000)
     }))
 
   it.live("leaves upgrade requests to own listeners that come later", () =>

@@ -12,6 +12,7 @@ import * as Schema from "effect/Schema"
 import * as ChannelError from "../ChannelError.ts"
 import * as Envelope from "./envelope.ts"
 import { problemsOf } from "./problems.ts"
+import * as Reserved from "./reserved.ts"
 
 /** The name of the action. */
 export const action = "$cancel"
@@ -22,16 +23,9 @@ const Data = Schema.Struct({ request_id: Schema.Union([Schema.String, Schema.Fin
 const decode: (data: unknown, options: { readonly errors: "all" }) => Exit.Exit<typeof Data.Type, Schema.SchemaError> =
   Schema.decodeUnknownExit(Data)
 
-/**
- * Whether a frame may name one of the protocol's own actions, which begin with "$", in whichever way its JSON spells that: such a
- * one is read before it is put in line.
- */
-export const isLikely = (frame: string | Uint8Array): boolean =>
-  typeof frame === "string" && (frame.includes("\"$") || frame.includes("\"\\u0024"))
-
 /** Whether a request is one of these. */
 export const isCancel = (envelope: Envelope.Envelope | Envelope.Unreadable): envelope is Envelope.Envelope =>
-  envelope.action === action && envelope.route === "" && "body" in envelope
+  Reserved.isNamed(envelope, action)
 
 /** Reads the id of the request that is to end. */
 export const read = ({ body }: Envelope.Envelope): string | number | ChannelError.InvalidPayload => {

@@ -13,7 +13,8 @@ export const reasonOf = (failure: Reply.Failure): string => cut(detailOf(failure
 
 /** As much of a text as fits in a close frame. */
 export const cut = (text: string): string => {
-  let reason = text
+  // A character of UTF-16 is a byte at least.
+  let reason = text.slice(0, 123)
   while (byteLength(reason) > 123) reason = reason.slice(0, -1)
   // Not half of a character.
   return reason.replace(/[\uD800-\uDBFF]$/, "")

@@ -30,6 +30,7 @@ import { Observer, type Tally } from "./observe.ts"
 import * as Path from "./path.ts"
 import { unsaid } from "./permit.ts"
 import { itemStatus } from "./streaming.ts"
+import { refusalsSubprotocol } from "./subprotocols.ts"
 import { isToken } from "./token.ts"
 
 /** What the application wrote for an action; its types were checked where it was added. */
@@ -329,6 +330,11 @@ class Compiler {
     this.#permission("the consumer's permission", this.#guard, ["connection", "action", "object"])
     for (const name of consumer.subprotocols.filter((name) => !isToken(name))) {
       this.problems.push(`its subprotocol ${JSON.stringify(name)} is no token: use letters, digits, ".", "-" and "_"`)
+    }
+    if (consumer.subprotocols.includes(refusalsSubprotocol)) {
+      this.problems.push(
+        `its subprotocol "${refusalsSubprotocol}" is the protocol's own, by which refusals are told: give it another name`
+      )
     }
     this.#level("", [], consumer.members, [], [this.#guard], Path.paramNames(consumer.path))
     for (const [name, actions] of this.#unhandled) {

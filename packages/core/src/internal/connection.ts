@@ -28,8 +28,10 @@ import { deniedBy, errorsOf, failureOf } from "./failure.ts"
 import { Mailbox, type Membership as MembershipOf, windowOf } from "./mailbox.ts"
 import { Memberships } from "./memberships.ts"
 import type { Recorder } from "./observe.ts"
+import * as Pinging from "./pinging.ts"
 import type { Registry } from "./registry.ts"
 import * as Renewal from "./renewal.ts"
+import * as Reserved from "./reserved.ts"
 import type { Standing } from "./standing.ts"
 import { Outlet } from "./streaming.ts"
 
@@ -242,9 +244,11 @@ export class Connection {
         })
       ))
     }
-    const own = Cancelling.isLikely(frame) ? new Exchange(this, frame) : undefined
+    const own = Reserved.isLikely(frame) ? new Exchange(this, frame) : undefined
     // Whoever has asked for too much may still say so.
     if (own !== undefined && Cancelling.isCancel(own.envelope)) return this.#cancel(own.envelope)
+    // And is answered whether the server is still there.
+    if (own !== undefined && Pinging.isPing(own.envelope)) return this.#send(Pinging.reply(own.envelope))
     if (this.#isStopping || this.#inFlight >= this.#limits.maxInFlight) return this.#turnAway(own?.envelope ?? frame)
     this.#inFlight++
     const exchange = own ?? (this.consumer.hasLanes ? new Exchange(this, frame) : undefined)

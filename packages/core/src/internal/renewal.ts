@@ -11,6 +11,7 @@ import * as ChannelError from "../ChannelError.ts"
 import type * as compile from "./compile.ts"
 import * as Envelope from "./envelope.ts"
 import { problemsOf } from "./problems.ts"
+import * as Reserved from "./reserved.ts"
 
 /** The name of the action. */
 export const action = "$authenticate"
@@ -27,7 +28,7 @@ const decode: (data: unknown, options: { readonly errors: "all" }) => Exit.Exit<
 
 /** Whether a request is one of these. */
 export const isRenewal = (envelope: Envelope.Envelope | Envelope.Unreadable): boolean =>
-  envelope.action === action && envelope.route === "" && "body" in envelope
+  Reserved.isNamed(envelope, action)
 
 /** What a client wants to renew, and with what. */
 export interface Renewal {

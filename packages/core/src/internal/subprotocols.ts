@@ -8,5 +8,5 @@ export const defaultSubprotocol = "effect-channels.json"
 /** The same, compact. */
 export const binarySubprotocol = "effect-channels.binary"
 
-/** A client that offers it is told why its handshake is refused, see the node adapter. */
+/** By which a client says that it wants to be told why its handshake is refused. */
 export const refusalsSubprotocol = "effect-channels.refusals"

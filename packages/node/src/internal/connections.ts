@@ -21,6 +21,7 @@ import { WebSocketServer } from "ws"
 import type { UpgradeServer } from "../UpgradeServer.ts"
 import * as Http from "./http.ts"
 import * as Origin from "./origin.ts"
+import { Refusals } from "./refusals.ts"
 import { WsTransport } from "./transport.ts"
 
 /** How connections are served, see `NodeChannels.Options`. */
@@ -40,6 +41,12 @@ const closeTimeout = 5000
 
 /** A client has so long to answer a close frame, when the server stops: a mute one must not hold it up. */
 const closeTimeoutAtEnd = "200 millis"
+
+/** Besides the connections there may be a part of so many refusals that are just told, */
+const refusalsShare = 20
+
+/** and at most so many. */
+const maxRefusals = 1000
 
 /** Serves the connections of a server, until the scope ends; then it refuses new ones until those there are have ended. */
 export const serve = Effect.fnUntraced(function*(
@@ -77,6 +84,7 @@ export class Connections {
   readonly #options: Options
   readonly #context: Context.Context<never>
   readonly #wss: WebSocketServer
+  readonly #refusals: Refusals
   readonly #handshakes = new Set<Handshake>()
   readonly #live = new Set<Live>()
   readonly #idPrefix = randomBytes(6).toString("base64url")
@@ -98,6 +106,7 @@ export class Connections {
       handleProtocols: () => this.#subprotocol ?? false
     }
     this.#wss = new WebSocketServer(settings)
+    this.#refusals = new Refusals(Math.min(Math.ceil(options.maxConnections / refusalsShare), maxRefusals))
   }
 
   /** Takes an upgrade request, if it is for one of the consumers. */
@@ -106,7 +115,7 @@ export class Connections {
     socket.on("error", ignore)
     const refused = this.#refuseAtOnce(request)
     if (refused !== undefined) {
-      Http.refuse(socket, refused)
+      this.#refusals.refuse(refused, request, socket, head)
       return true
     }
     const fiber = Effect.runForkWith(this.#context)(this.#pipeline.connect({
@@ -143,7 +152,7 @@ export class Connections {
       return Pipeline.refuse(new ChannelError.PermissionDenied({ message, code: "origin_not_allowed" }))
     }
     if (this.#live.size + this.#handshakes.size >= this.#options.maxConnections) {
-      return Pipeline.refuse(new ChannelError.Unavailable({ message: "The server has too many connections" }))
+      return tooMany
     }
     return undefined
   }
@@ -158,9 +167,10 @@ export class Connections {
     if (exit._tag === "Success") return this.#upgrade(exit.value, request, socket, head)
     if (Cause.hasDies(exit.cause)) {
       Effect.runForkWith(this.#context)(Effect.logError("A handshake broke", exit.cause))
-      return Http.refuse(socket, Pipeline.broken)
+      return this.#refusals.refuse(Pipeline.broken, request, socket, head)
     }
-    Http.refuse(socket, Option.getOrElse(Cause.findErrorOption(exit.cause), () => interrupted))
+    const refused = Option.getOrElse(Cause.findErrorOption(exit.cause), () => interrupted)
+    this.#refusals.refuse(refused, request, socket, head)
   }
 
   #upgrade(session: Pipeline.Session, request: IncomingMessage, socket: Socket, head: Buffer): void {
@@ -221,11 +231,15 @@ export class Connections {
         concurrency: "unbounded"
       })
       const ended = Fiber.awaitAll(live.map(({ fiber }) => fiber))
+      const allEnded = Effect.andThen(ended, this.#refusals.gone)
       // In a fiber of its own: a server that stops is one that has been interrupted, and would not wait.
-      yield* Effect.flatMap(Effect.forkDetach(Effect.timeoutOption(ended, closeTimeoutAtEnd)), Fiber.await)
+      yield* Effect.flatMap(Effect.forkDetach(Effect.timeoutOption(allEnded, closeTimeoutAtEnd)), Fiber.await)
       for (const { transport } of this.#live) transport.terminate()
       yield* ended
-      yield* Effect.sync(() => this.#wss.close())
+      yield* Effect.sync(() => {
+        this.#refusals.end()
+        this.#wss.close()
+      })
     })
   }
 }
@@ -267,9 +281,14 @@ class Early {
   }
 }
 
-const tooSlow = Pipeline.refuse(new ChannelError.Unavailable({ message: "The handshake took too long" }))
+const unavailable = (message: string): Pipeline.HandshakeRefused =>
+  Pipeline.refuse(new ChannelError.Unavailable({ message }), { retryAfter: Http.retryAfter })
 
-const stopping = Pipeline.refuse(new ChannelError.Unavailable({ message: "The server is stopping" }))
+const tooMany = unavailable("The server has too many connections")
+
+const tooSlow = unavailable("The handshake took too long")
+
+const stopping = unavailable("The server is stopping")
 
 /** Without a prototype, so that a header named as one of its properties is not found unless it was sent. */
 const headersOf = (request: IncomingMessage): Readonly<Record<string, string>> =>

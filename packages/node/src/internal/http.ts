@@ -36,10 +36,13 @@ export const refuse = (socket: Duplex, { body, retryAfter, status }: HandshakeRe
     retryAfter === undefined ? extraHeaders[status] : { "Retry-After": String(Math.ceil(retryAfter)) }
   )
 
+/** The seconds after which a server may be there again that is not. */
+export const retryAfter = 1
+
 const extraHeaders: Readonly<Record<number, Readonly<Record<string, string>>>> = {
   400: { "Sec-WebSocket-Version": "13" },
   401: { "WWW-Authenticate": "Bearer" },
-  503: { "Retry-After": "1" }
+  503: { "Retry-After": String(retryAfter) }
 }
 
 /** Whether an upgrade request wants a WebSocket. */
@@ -59,6 +62,10 @@ export const problemOf = (request: IncomingMessage): string | undefined => {
   }
   return undefined
 }
+
+/** Whether a client offers a subprotocol. */
+export const offers = (request: IncomingMessage, protocol: string): boolean =>
+  request.headers["sec-websocket-protocol"]?.split(",").some((name) => name.trim() === protocol) === true
 
 const areProtocols = (names: ReadonlyArray<string>): boolean =>
   new Set(names.map((name) => name.trim())).size === names.length &&

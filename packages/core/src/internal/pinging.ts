@@ -1,0 +1,19 @@
+/**
+ * The reserved action by which a client asks whether the server is still there, which browsers cannot do with a WebSocket ping:
+ *
+ *     → { "action": "$ping", "request_id": 1 }
+ *     ← { "errors": [], "data": null, "action": "$ping", "route": "", "status": 200, "request_id": 1 }
+ *
+ * It is answered at once, whatever else is in flight, and does nothing else.
+ */
+import * as Envelope from "./envelope.ts"
+import * as Reserved from "./reserved.ts"
+
+/** The name of the action. */
+export const action = "$ping"
+
+/** Whether a request is one of these. */
+export const isPing = (envelope: Envelope.Envelope | Envelope.Unreadable): boolean => Reserved.isNamed(envelope, action)
+
+/** The reply to it. */
+export const reply = (echo: Envelope.Echo): string => Envelope.write(echo, 200, "[]", "null")
