@@ -3,13 +3,12 @@
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type { BufferOptions, CallOptions, Options, Status } from "../../Client.ts"
 import { type CallError, type ConnectionRefused, Timeout, UnexpectedEvent } from "../../ClientError.ts"
 import * as Codec from "../../Codec.ts"
@@ -197,26 +196,28 @@ const clientOf = (
 
   // ---- what is heard
 
-  /** What is picked of all that is heard, from when the stream is run. */
-  const hear = <A, E>(
+  /** What is picked of all that is heard, as long as the scope is open. */
+  const hearing = <A, E>(
     pick: (heard: Heard) => Effect.Effect<A, E, unknown> | undefined,
     buffer?: BufferOptions,
     first?: () => Effect.Effect<A, E, unknown>
-  ): Stream.Stream<A, E | ConnectionRefused> =>
-    streamOf(
-      listening((inbox: Inbox<Effect.Effect<A, E, unknown>, ConnectionRefused>) => {
-        if (first !== undefined) inbox.offer(first())
-        const off = line.heard.add((heard) => {
-          const picked = pick(heard)
-          if (picked !== undefined) inbox.offer(picked)
-          if (heard._tag === "Refused") inbox.fail(heard.error)
-          if (heard._tag === "Ended") inbox.end()
-        })
-        line.use()
-        return off
-      }, buffer),
-      provided
-    )
+  ): Effect.Effect<Inbox<Effect.Effect<A, E, unknown>, ConnectionRefused>, never, Scope.Scope> =>
+    listening((inbox) => {
+      if (first !== undefined) inbox.offer(first())
+      const off = line.heard.add((heard) => {
+        const picked = pick(heard)
+        if (picked !== undefined) inbox.offer(picked)
+        if (heard._tag === "Refused") inbox.fail(heard.error)
+        if (heard._tag === "Ended") inbox.end()
+      })
+      line.use()
+      return off
+    }, buffer)
+
+  const hear = <A, E>(
+    pick: (heard: Heard) => Effect.Effect<A, E, unknown> | undefined,
+    buffer?: BufferOptions
+  ): Stream.Stream<A, E | ConnectionRefused> => streamOf(hearing(pick, buffer), provided)
 
   const dataOf = (event: Codec.Event, codec: Codec.Codec): Untyped =>
     Effect.catchCause(events.get(event.type)!.decode(codec)(event.data), (cause) => {
@@ -280,32 +281,31 @@ const clientOf = (
       return decoded
     })
 
-  const paramsOf = (group: Group.Any, params: unknown): Effect.Effect<string | undefined, never, unknown> =>
-    params === undefined
-      ? Effect.undefined
-      : Effect.map(Effect.orDie(groups.get(group.name)!.encodeParams(params)), (encoded) => canonical(encoded))
+  const paramsOf = (group: Contract.Group, params: unknown): Effect.Effect<string | undefined, never, unknown> =>
+    params === undefined ? Effect.undefined : Effect.map(Effect.orDie(group.encodeParams(params)), canonical)
 
   const presence = (group: Group.Any, params?: unknown): Stream.Stream<unknown, unknown> => {
-    let text: string | undefined
-    const now = () => {
-      const place = line.groups.find(group.name, text)
-      return membersOf("$presence", groups.get(group.name)!, place?.present?.values() ?? [])
-    }
-    const isMeant = (heard: Heard): boolean => {
+    const known = groups.get(group.name)!
+    const membersIn = (text: string | undefined) => () =>
+      membersOf("$presence", known, line.groups.find(group.name, text)?.present?.values() ?? [])
+    const isOf = (heard: Heard, text: string | undefined): boolean => {
       if (heard._tag === "Disconnected") return true
       if (heard._tag !== "Event" || !["$joined", "$presence", "$left"].includes(heard.event.type)) return false
       const said = Groups.ownOf(heard.event.data)
       return said?.group === group.name && (text === undefined || canonical(said.params) === text)
     }
-    return Stream.unwrap(Effect.map(provided(paramsOf(group, params)), (found) => {
-      text = found
-      return hear((heard) => isMeant(heard) ? now() : undefined, undefined, now)
-    }))
+    return streamOf(
+      Effect.flatMap(provided(paramsOf(known, params)), (text) => {
+        const now = membersIn(text)
+        return hearing((heard) => isOf(heard, text) ? now() : undefined, undefined, now)
+      }),
+      provided
+    )
   }
 
   const position = (group: Group.Any, params: unknown): Effect.Effect<string | undefined> =>
     Effect.map(
-      provided(paramsOf(group, params)),
+      provided(paramsOf(groups.get(group.name)!, params)),
       (text) => text === undefined ? undefined : line.groups.find(group.name, text)?.position
     )
 
@@ -346,15 +346,14 @@ const clientOf = (
   const onConnect = <E, R>(effect: Effect.Effect<unknown, E, R>): Effect.Effect<void, E, R | Scope.Scope> =>
     Effect.gen(function*() {
       const outer = yield* Effect.context<R>()
-      const first = yield* Deferred.make<void, E>()
-      let isFirst = true
-      const hook = Effect.suspend(() => {
-        const once = Effect.provideContext(Effect.asVoid(effect), outer)
-        if (!isFirst) {
-          return Effect.catchCause(once, (cause) => Effect.logError("What is done on each connection failed", cause))
-        }
-        isFirst = false
-        return Effect.asVoid(Deferred.into(once, first))
+      let done: ((exit: Exit.Exit<unknown, E>) => void) | undefined
+      let first: Exit.Exit<unknown, E> | undefined
+      const hook = Effect.flatMap(Effect.exit(Effect.provideContext(effect, outer)), (exit) => {
+        const isFirst = first === undefined
+        done?.(first ??= exit)
+        return isFirst || Exit.isSuccess(exit)
+          ? Effect.void
+          : Effect.logError("What is done on each connection failed", exit.cause)
       })
       yield* Effect.acquireRelease(
         Effect.sync(() => line.hooks.add(hook)),
@@ -362,7 +361,9 @@ const clientOf = (
       )
       line.use()
       if (line.status._tag === "Connected") yield* hook
-      return yield* Deferred.await(first)
+      yield* first ?? Effect.callback<unknown, E>((resume) => {
+        done = resume
+      })
     })
 
   // The members come after the actions: they win.
