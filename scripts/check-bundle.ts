@@ -1,16 +1,17 @@
 /**
- * Bundles core for the browser (a `node:` import fails here) and prints what it weighs, minified and gzipped: all of it,
- * and the client alone. The first number includes the parts of Effect that are used, the second does not.
+ * Bundles core for the browser (a `node:` import fails here) and prints what it weighs, minified and gzipped: all of it, and what
+ * pages bundle, which may not weigh more than it says here. The first number includes the parts of Effect that are used, the
+ * second does not.
  */
 import * as esbuild from "esbuild"
-import * as fs from "node:fs"
 import * as path from "node:path"
 import * as zlib from "node:zlib"
-import { root } from "./packages.ts"
+import { report, root } from "./packages.ts"
 
 const src = path.join(root, "packages", "core", "src")
 
-const weigh = (contents: string, external: ReadonlyArray<string>): string => {
+/** The bytes of a bundle, minified and gzipped. */
+const weigh = (contents: string, external: ReadonlyArray<string>): number => {
   const { outputFiles } = esbuild.buildSync({
     stdin: { contents, resolveDir: src, loader: "ts" },
     bundle: true,
@@ -22,15 +23,60 @@ const weigh = (contents: string, external: ReadonlyArray<string>): string => {
     target: "es2022",
     write: false
   })
-  return `${(zlib.gzipSync(outputFiles[0]!.contents, { level: 9 }).length / 1000).toFixed(1)} kB`
+  return zlib.gzipSync(outputFiles[0]!.contents, { level: 9 }).length
 }
 
-const entries: ReadonlyArray<readonly [name: string, contents: string]> = [
-  ["all of core", `export * from "./index.ts"`],
-  ...fs.existsSync(path.join(src, "Client.ts"))
-    ? [["the client", `export * as Client from "./Client.ts"`] as const]
-    : []
-]
-for (const [name, contents] of entries) {
-  console.log(`${name}: ${weigh(contents, [])} with Effect, ${weigh(contents, ["effect"])} without`)
+/** Three actions and an event, as a page shares them with its server. */
+const contract = `
+  import * as Action from "./Action.ts"
+  import * as Consumer from "./Consumer.ts"
+  import * as Event from "./Event.ts"
+  import * as Schema from "effect/Schema"
+
+  const Message = Schema.Struct({ id: Schema.Int, from: Schema.String, text: Schema.String })
+  export const Chat = Consumer.make("chat", { path: "/ws/" }).pipe(
+    Consumer.push(Event.make("posted", Message)),
+    Consumer.add(
+      Action.make("post", { payload: { text: Schema.NonEmptyString }, success: Message, status: 201 }),
+      Action.make("edit", { payload: { id: Schema.Int, text: Schema.NonEmptyString }, success: Message }),
+      Action.make("typing")
+    )
+  )
+`
+
+const client = `
+  ${contract}
+  import * as Client from "./Client.ts"
+`
+
+interface Entry {
+  readonly name: string
+  readonly contents: string
+  /** So many bytes at most, with Effect. */
+  readonly limit?: number
 }
+
+const entries: ReadonlyArray<Entry> = [
+  { name: "all of core", contents: `export * from "./index.ts"` },
+  { name: "a contract with three actions", contents: contract },
+  {
+    name: "its client",
+    contents: `${client} export const chat = Client.make(Chat, { url: "wss://example.com" })`,
+    limit: 45_000
+  },
+  {
+    name: "its client for code that is not on Effect",
+    contents: `${client} export const chat = Client.makePromise(Chat, { url: "wss://example.com" })`
+  }
+]
+
+const kB = (bytes: number): string => `${(bytes / 1000).toFixed(1)} kB`
+
+const problems = entries.flatMap(({ contents, limit, name }) => {
+  const weight = weigh(contents, [])
+  console.log(`${name}: ${kB(weight)} with Effect, ${kB(weigh(contents, ["effect"]))} without`)
+  return limit === undefined || weight <= limit
+    ? []
+    : [`${name} weighs ${weight} bytes, and may weigh ${limit}: what does it import that it did not before?`]
+})
+report("bundle", problems)

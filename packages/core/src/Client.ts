@@ -41,7 +41,6 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import type * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
@@ -64,7 +63,7 @@ import type * as Route from "./Route.ts"
  * @since 0.1.0
  */
 export interface Credentials {
-  readonly token: string | Redacted.Redacted
+  readonly token: string
   /**
    * When they expire, in milliseconds since 1970. Before that the client asks for newer ones, and renews its connection with them
    * (`$authenticate`); without it, the server closes the connection when they have expired, and the client connects anew.
@@ -161,7 +160,7 @@ export interface Heartbeat {
 export interface CallOptions {
   /** The query string of the route. */
   readonly query?: string | Readonly<Record<string, string>> | undefined
-  /** How long it waits for its answer; by default as the client says. Of a stream, for its first item. */
+  /** How long it waits for its answer; by default as the client says. A stream may last. */
   readonly timeout?: Duration.Input | undefined
   /** Names the call for the server, so that it is done once however often it is sent: one of its own by default. */
   readonly idempotencyKey?: string | undefined

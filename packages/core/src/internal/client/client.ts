@@ -10,7 +10,7 @@ import { constVoid } from "effect/Function"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { BufferOptions, CallOptions, Options, Status } from "../../Client.ts"
-import { type CallError, type ConnectionRefused, Timeout, UnexpectedEvent } from "../../ClientError.ts"
+import { type CallError, type ConnectionRefused, UnexpectedEvent } from "../../ClientError.ts"
 import * as Codec from "../../Codec.ts"
 import * as Connector from "../../Connector.ts"
 import type * as Consumer from "../../Consumer.ts"
@@ -111,6 +111,8 @@ const clientOf = (
       parts,
       isSent: false,
       wasSent: false,
+      timeout: endpoint.isStream ? Infinity : options.timeout === undefined ? timeout : millis(options.timeout),
+      deadline: Infinity,
       onReply: constVoid,
       onSent: constVoid,
       onError: constVoid
@@ -120,14 +122,11 @@ const clientOf = (
   /** What a successful reply carries. */
   const successOf = (endpoint: Contract.Endpoint, codec: Codec.Codec, reply: Codec.Reply): Untyped => {
     const { success } = endpoint.coding(codec)
-    if (success === undefined) return Effect.undefined
-    return Effect.catchCause(success(reply.data), (cause) => {
-      if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
-      const what = `The answer to "${endpoint.name}" is not what the contract says: ${
-        String(Cause.squash(cause)).slice(0, 500)
-      }`
-      return Effect.fail(Failures.unexpected(reply.status, [], what))
-    })
+    return success === undefined ? Effect.undefined : Failures.fitting(
+      success(reply.data),
+      `The answer to "${endpoint.name}"`,
+      (message) => Failures.unexpected(reply.status, [], message)
+    )
   }
 
   const answerOf = (endpoint: Contract.Endpoint, codec: Codec.Codec, reply: Codec.Reply): Untyped =>
@@ -135,8 +134,8 @@ const clientOf = (
       ? successOf(endpoint, codec, reply)
       : Effect.flatMap(Failures.errorOf(endpoint, reply), Effect.fail)
 
-  const ask = (endpoint: Contract.Endpoint, args: Contract.Arguments, options: CallOptions): Untyped => {
-    const answer = Effect.suspend(() =>
+  const ask = (endpoint: Contract.Endpoint, args: Contract.Arguments, options: CallOptions): Untyped =>
+    Effect.suspend(() =>
       Effect.flatMapEager(callOf(endpoint, args, options), (call) =>
         Effect.callback<unknown, unknown>((resume) => {
           call.onReply = (reply, codec) => resume(provided(answerOf(endpoint, codec, reply)))
@@ -146,14 +145,6 @@ const clientOf = (
           return Effect.sync(() => line.abandon(call))
         }))
     )
-    const limit = options.timeout === undefined ? timeout : millis(options.timeout)
-    if (!Number.isFinite(limit)) return answer
-    return Effect.timeoutOrElse(answer, {
-      duration: limit,
-      orElse: () =>
-        Effect.fail(new Timeout({ message: `"${endpoint.name}" was not answered in ${limit} ms`, by: "client" }))
-    })
-  }
 
   const stream = (
     endpoint: Contract.Endpoint,
@@ -220,13 +211,7 @@ const clientOf = (
   ): Stream.Stream<A, E | ConnectionRefused> => streamOf(hearing(pick, buffer), provided)
 
   const dataOf = (event: Codec.Event, codec: Codec.Codec): Untyped =>
-    Effect.catchCause(events.get(event.type)!.decode(codec)(event.data), (cause) => {
-      if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
-      const message = `The event "${event.type}" is not what the contract says: ${
-        String(Cause.squash(cause)).slice(0, 500)
-      }`
-      return Effect.fail(new UnexpectedEvent({ message, type: event.type }))
-    })
+    eventOf(event.type, events.get(event.type)!.decode(codec)(event.data))
 
   const heardOf = (heard: Heard): Effect.Effect<unknown, unknown, unknown> | undefined => {
     if (heard._tag === "Connected" || heard._tag === "Disconnected") return Effect.succeed(heard)
@@ -250,7 +235,7 @@ const clientOf = (
     const of = (_tag: string, parts: Readonly<Record<string, Untyped>>): Untyped =>
       Effect.gen(function*() {
         const heard: Record<string, unknown> = { _tag, group: said.group }
-        heard["params"] = yield* unexpectedIn(type, group.decodeParams(said.params))
+        heard["params"] = yield* eventOf(type, group.decodeParams(said.params))
         for (const [name, part] of Object.entries(parts)) heard[name] = yield* part
         return heard
       })
@@ -275,7 +260,7 @@ const clientOf = (
       for (const { data, id } of members) {
         decoded.push({
           id,
-          data: group.decodePresence === undefined ? undefined : yield* unexpectedIn(type, group.decodePresence(data))
+          data: group.decodePresence === undefined ? undefined : yield* eventOf(type, group.decodePresence(data))
         })
       }
       return decoded
@@ -416,13 +401,9 @@ const define = (target: object, name: string, value: unknown): void => {
 /** What a promise, or a printer of values, would take for its own. */
 const unsafe = ["then", "constructor", "toString", "toJSON"]
 
-/** A JSON value of the protocol's own that does not fit its schema. */
-const unexpectedIn = (type: string, effect: Untyped): Untyped =>
-  Effect.mapError(
-    effect,
-    (error) =>
-      new UnexpectedEvent({ message: `The event "${type}" is not what the contract says: ${String(error)}`, type })
-  )
+/** What an event says, if it does say what it is to say. */
+const eventOf = (type: string, decoded: Untyped): Effect.Effect<unknown, UnexpectedEvent, unknown> =>
+  Failures.fitting(decoded, `The event "${type}"`, (message) => new UnexpectedEvent({ message, type }))
 
 /** A key that nobody guesses: `crypto.randomUUID` is not there in pages that are not secure. */
 const newKey = (): string => {

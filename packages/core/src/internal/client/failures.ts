@@ -1,6 +1,7 @@
 /**
  * What a reply with errors stands for: the error that a call fails with.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as ChannelError from "../../ChannelError.ts"
@@ -54,12 +55,23 @@ export const own = (failure: Failure): CallError => {
 const denied = "You do not have permission to perform this action"
 
 /** The server has answered with something that the contract does not provide for. */
-export const unexpected = (status: number, errors: ReadonlyArray<unknown>, what?: string): UnexpectedReply =>
+export const unexpected = (status: number, errors: ReadonlyArray<unknown>, message?: string): UnexpectedReply =>
   new UnexpectedReply({
-    message: what ?? `The server answered with ${status}: ${stringOf(errors, "detail") ?? "no reason is given"}`,
+    message: message ?? `The server answered with ${status}: ${stringOf(errors, "detail") ?? "no reason is given"}`,
     status,
     errors
   })
+
+/** Fails in another way where something that the server sent does not fit its schema. */
+export const fitting = <E>(
+  effect: Effect.Effect<unknown, unknown, unknown>,
+  what: string,
+  error: (message: string) => E
+): Effect.Effect<unknown, E, unknown> =>
+  Effect.catchCause(effect, (cause) =>
+    Cause.hasInterruptsOnly(cause)
+      ? Effect.interrupt
+      : Effect.fail(error(`${what} is not what the contract says: ${String(Cause.squash(cause)).slice(0, 500)}`)))
 
 /** The error of a connection that is not wanted. */
 export const refusal = ({ errors, status }: Failure): ConnectionRefused =>

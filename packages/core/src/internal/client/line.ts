@@ -7,14 +7,13 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import { constVoid } from "effect/Function"
-import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as ChannelError from "../../ChannelError.ts"
 import type { Credentials, Status } from "../../Client.ts"
-import { type CallError, ConnectionLost, ConnectionRefused } from "../../ClientError.ts"
+import { type CallError, ConnectionLost, ConnectionRefused, Timeout } from "../../ClientError.ts"
 import * as Codec from "../../Codec.ts"
 import type * as Connector from "../../Connector.ts"
 import { toSubprotocol } from "../../Credentials.ts"
@@ -60,6 +59,10 @@ export interface Call {
   isSent: boolean
   /** Whether it was ever sent. */
   wasSent: boolean
+  /** So long it waits for its answer, in milliseconds. */
+  readonly timeout: number
+  /** When it does not wait any longer, in milliseconds of the clock. */
+  deadline: number
   onReply: (reply: Codec.Reply, codec: Codec.Codec) => void
   /** It was sent, and nothing more is to be heard of it. */
   onSent: () => void
@@ -97,6 +100,9 @@ const renewalLead = 30_000
 /** So long until the next attempt to renew, in milliseconds. */
 const renewalPause = 5000
 
+/** So long a renewal waits for its answer, in milliseconds. */
+const renewalTimeout = 15_000
+
 const noHint: Hint = { _tag: "None" }
 
 /** The status of an item of a stream. */
@@ -115,12 +121,16 @@ export class Line {
   readonly #context: Context.Context<never>
   readonly #clock: Clock.Clock
   readonly #calls = new Map<number, Call>()
-  readonly #wanted = Latch.makeUnsafe(false)
-  readonly #unwanted = Latch.makeUnsafe(true)
-  /** Somebody does not want to wait for the next attempt. */
-  readonly #hurry = Latch.makeUnsafe(false)
+  /** Somebody has changed what is wanted. */
+  readonly #wishes = new Listeners<void>()
+  #isWanted = false
+  /** Whether somebody does not want to wait for the next attempt. */
+  #isHurried = false
   #status: Status = { _tag: "Idle" }
   #session: Session | undefined
+  /** Looks at the deadlines, and when it does. */
+  #watch: Fiber.Fiber<void> | undefined
+  #wakesAt = Infinity
   #lastId = 0
   #hasConnected = false
   /** Whether it was given up by `disconnect`. */
@@ -151,11 +161,12 @@ export class Line {
   /** Makes connections as long as the scope is open, when they are wanted. */
   get run(): Effect.Effect<void, never, Scope.Scope> {
     return Effect.gen({ self: this }, function*() {
-      const off = this.#options.connector.onOnline?.(() => this.#hurry.openUnsafe())
+      const off = this.#options.connector.onOnline?.(() => this.#hurry())
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
           off?.()
           this.#isOver = true
+          this.#watch?.interruptUnsafe()
           for (const call of this.#calls.values()) this.#fail(call, ended)
           this.heard.tell({ _tag: "Ended" })
         })
@@ -172,20 +183,37 @@ export class Line {
   /** Wants a connection now, whatever was before. */
   connect(): void {
     this.#isGivenUp = false
-    this.#hurry.openUnsafe()
     if (this.#status._tag === "Idle" || this.#status._tag === "Refused") {
       this.#unauthenticated = 0
       this.#become({ _tag: "Connecting", attempt: 1 })
     }
-    this.#unwanted.closeUnsafe()
-    this.#wanted.openUnsafe()
+    this.#isWanted = true
+    this.#hurry()
+  }
+
+  #hurry(): void {
+    this.#isHurried = true
+    this.#wishes.tell()
+  }
+
+  /** Waits until something is wished. */
+  #wish(isSo: () => boolean): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      if (isSo()) return resume(Effect.void)
+      const off = this.#wishes.add(() => {
+        if (!isSo()) return
+        off()
+        resume(Effect.void)
+      })
+      return Effect.sync(off)
+    })
   }
 
   /** Gives the connection up. */
   disconnect(): void {
     this.#isGivenUp = true
-    this.#wanted.closeUnsafe()
-    this.#unwanted.openUnsafe()
+    this.#isWanted = false
+    this.#wishes.tell()
     if (this.#status._tag === "Refused") this.#become({ _tag: "Idle" })
   }
 
@@ -202,6 +230,8 @@ export class Line {
     this.use()
     const status = this.#status
     if (status._tag === "Refused") return call.onError(status.error)
+    call.deadline = this.#now() + call.timeout
+    if (call.deadline < this.#wakesAt) this.#wakeAt(call.deadline)
     if (this.#session !== undefined) {
       this.#calls.set(call.id, call)
       return call.codec === this.#session.codec ? this.#send(call, this.#session) : this.#sendAnew(call, this.#session)
@@ -210,6 +240,31 @@ export class Line {
       return this.#fail(call, this.#options.queue === 0 ? offline : `${offline}, and ${this.#options.queue} calls wait`)
     }
     this.#calls.set(call.id, call)
+  }
+
+  /** Sees to it that somebody looks at the deadlines then: one sleeper for all calls. */
+  #wakeAt(time: number): void {
+    this.#watch?.interruptUnsafe()
+    this.#wakesAt = time
+    this.#watch = Effect.runForkWith(this.#context)(
+      Effect.andThen(Effect.sleep(Math.max(0, time - this.#now())), Effect.sync(() => this.#endOverdue()))
+    )
+  }
+
+  #endOverdue(): void {
+    const now = this.#now()
+    let next = Infinity
+    this.#wakesAt = Infinity
+    for (const call of Array.from(this.#calls.values())) {
+      if (call.deadline > now) next = Math.min(next, call.deadline)
+      else {
+        this.abandon(call)
+        call.onError(
+          new Timeout({ message: `"${call.action}" was not answered in ${call.timeout} ms`, by: "client" })
+        )
+      }
+    }
+    if (next < this.#wakesAt) this.#wakeAt(next)
   }
 
   /** Nobody waits for a call any more. */
@@ -285,8 +340,8 @@ export class Line {
   get #connections(): Effect.Effect<never> {
     return Effect.forever(
       Effect.gen({ self: this }, function*() {
-        yield* this.#wanted.await
-        yield* Effect.raceAllFirst([this.#connecting, this.#unwanted.await])
+        yield* this.#wish(() => this.#isWanted)
+        yield* Effect.raceAllFirst([this.#connecting, this.#wish(() => !this.#isWanted)])
         if (!this.#isGivenUp) return
         this.#trim("The client has disconnected")
         this.#lose("The client has disconnected", () => true)
@@ -300,7 +355,7 @@ export class Line {
     return Effect.gen({ self: this }, function*() {
       let failed = 0
       while (true) {
-        this.#hurry.closeUnsafe()
+        this.#isHurried = false
         this.#become({ _tag: "Connecting", attempt: failed + 1 })
         const outcome = yield* this.#attempt
         if (outcome._tag === "Refused") return this.#refused(outcome.error)
@@ -309,14 +364,13 @@ export class Line {
         const delay = delayOf(failed, outcome.hint, this.#options.reconnect, yield* Random.next)
         failed++
         this.#become({ _tag: "Waiting", attempt: failed, delay, reason: outcome.reason })
-        yield* Effect.raceAllFirst([Effect.sleep(delay), this.#hurry.await])
+        yield* Effect.raceAllFirst([Effect.sleep(delay), this.#wish(() => this.#isHurried)])
       }
     }).pipe(Effect.provideContext(this.#context))
   }
 
   #refused(error: ConnectionRefused): void {
-    this.#wanted.closeUnsafe()
-    this.#unwanted.openUnsafe()
+    this.#isWanted = false
     this.#become({ _tag: "Refused", error })
     for (const call of Array.from(this.#calls.values())) {
       this.#calls.delete(call.id)
@@ -331,10 +385,10 @@ export class Line {
     return Effect.gen({ self: this }, function*() {
       const presented = credentials === undefined ? undefined : yield* Effect.exit(credentials)
       if (presented?._tag === "Failure") return lostCredentials(presented.cause)
-      const link = yield* Effect.timeoutOrElse(connector.open(this.#request(presented?.value)), {
-        duration: reconnect.timeout,
-        orElse: () => Effect.succeed(undefined)
-      })
+      const link = yield* Effect.raceAllFirst([
+        connector.open(this.#request(presented?.value)),
+        Effect.sleep(reconnect.timeout)
+      ])
       if (link === undefined) return lost("The server does not answer")
       return link.protocol === refusalsSubprotocol
         ? yield* this.#readRefusal(link)
@@ -361,7 +415,7 @@ export class Line {
     const protocols = [...codecs.map(({ subprotocol }) => subprotocol), refusalsSubprotocol]
     if (credentials !== undefined) {
       const place = credentials.in ?? { subprotocol: "bearer." }
-      const token = tokenOf(credentials)
+      const { token } = credentials
       if ("query" in place) entries.push([place.query, token])
       else protocols.push(toSubprotocol(token, place.subprotocol))
     }
@@ -499,8 +553,8 @@ export class Line {
     session: Session,
     credentials: Credentials
   ): Effect.Effect<{ readonly expiresAt: number | undefined } | undefined> {
-    const { identity } = credentials
-    const data = { token: tokenOf(credentials), ...(identity === undefined ? {} : { identity }) }
+    const { identity, token } = credentials
+    const data = { token, ...(identity === undefined ? {} : { identity }) }
     return Effect.callback((resume) => {
       const parts: Parts = { route: "", data, fields: undefined }
       const call: Call = {
@@ -515,6 +569,8 @@ export class Line {
         parts,
         isSent: false,
         wasSent: false,
+        timeout: renewalTimeout,
+        deadline: Infinity,
         onReply: ({ data, status }) => {
           if (status >= 400) return resume(Effect.succeed(undefined))
           const { expires_at: said } = (data ?? {}) as { readonly expires_at?: unknown }
@@ -535,8 +591,6 @@ export class Line {
 }
 
 const offline = "There is no connection"
-
-const tokenOf = ({ token }: Credentials): string => typeof token === "string" ? token : Redacted.value(token)
 
 const lost = (reason: string, hint: Hint = noHint, lived = 0): Outcome => ({ _tag: "Lost", reason, hint, lived })
 
