@@ -540,9 +540,11 @@ export class Line {
         yield* Effect.sleep(Math.max(0, left - Math.min(renewalLead, left / 5)))
         const presented = yield* Effect.exit(credentials)
         const renewed = presented._tag === "Success" ? yield* this.#authenticate(session, presented.value) : undefined
+        if (renewed !== undefined) expiresAt = renewed.expiresAt
         // Where it does not succeed in time, the server ends the connection, and the next one says why.
-        if (renewed === undefined) yield* Effect.sleep(renewalPause)
-        else expiresAt = renewed.expiresAt
+        if (renewed === undefined || (expiresAt !== undefined && expiresAt <= this.#now())) {
+          yield* Effect.sleep(renewalPause)
+        }
       }
       return yield* Effect.never
     }) as Effect.Effect<never>
