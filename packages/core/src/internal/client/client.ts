@@ -271,8 +271,9 @@ const clientOf = (
 
   const presence = (group: Group.Any, params?: unknown): Stream.Stream<unknown, unknown> => {
     const known = groups.get(group.name)!
+    // As they are now, not when somebody comes to take them.
     const membersIn = (text: string | undefined) => () =>
-      membersOf("$presence", known, line.groups.find(group.name, text)?.present?.values() ?? [])
+      membersOf("$presence", known, Array.from(line.groups.find(group.name, text)?.present?.values() ?? []))
     const isOf = (heard: Heard, text: string | undefined): boolean => {
       if (heard._tag === "Disconnected") return true
       if (heard._tag !== "Event" || !["$joined", "$presence", "$left"].includes(heard.event.type)) return false

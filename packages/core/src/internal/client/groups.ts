@@ -37,11 +37,12 @@ export class Groups {
     const said = ownOf(body)
     if (said === undefined) return
     const { group, params } = said
+    const place = this.#place(group, params)
     if (type === "$left") {
-      this.#places.delete(keyOf(group, params))
+      // Its position stays: whoever may be there again goes on where they were.
+      place.present = undefined
       return
     }
-    const place = this.#place(group, params)
     if (said.id !== undefined) place.position = said.id
     if (type === "$joined") place.present = new Map(said.present.map((member) => [member.id, member]))
     if (type === "$presence") {
@@ -64,10 +65,15 @@ export class Groups {
     for (const place of this.#places.values()) place.present = undefined
   }
 
-  /** A group with these parameters as canonical JSON; the only one of this name, where they are `undefined`. */
+  /** A group with these parameters as canonical JSON; the only one of this name that it is in, where they are `undefined`. */
   find(group: string, params: string | undefined): Place | undefined {
     if (params !== undefined) return this.#places.get(`${group}:${params}`)
-    return Array.from(this.#places.values()).find((place) => place.group === group)
+    return Array.from(this.#places.values()).find((place) => place.group === group && place.present !== undefined)
+  }
+
+  /** Whether it has a position in a group of this name. */
+  has(group: string): boolean {
+    return Array.from(this.#places.values()).some((place) => place.group === group && place.position !== undefined)
   }
 
   /** The positions in groups of these names, for the query string of the URL that it connects with. */

@@ -7,7 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import { constVoid } from "effect/Function"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
@@ -160,19 +160,23 @@ export class Line {
 
   /** Makes connections as long as the scope is open, when they are wanted. */
   get run(): Effect.Effect<void, never, Scope.Scope> {
-    return Effect.gen({ self: this }, function*() {
-      const off = this.#options.connector.onOnline?.(() => this.#hurry())
-      yield* Effect.addFinalizer(() =>
-        Effect.sync(() => {
-          off?.()
-          this.#isOver = true
-          this.#watch?.interruptUnsafe()
-          for (const call of this.#calls.values()) this.#fail(call, ended)
-          this.heard.tell({ _tag: "Ended" })
-        })
-      )
-      yield* Effect.forkScoped(this.#connections)
-    })
+    return Effect.asVoid(Effect.acquireRelease(
+      Effect.sync(() => ({
+        off: this.#options.connector.onOnline?.(() => this.#hurry()),
+        fiber: Effect.runForkWith(this.#context)(this.#connections)
+      })),
+      ({ fiber, off }) =>
+        Effect.andThen(
+          Fiber.interrupt(fiber),
+          Effect.sync(() => {
+            off?.()
+            this.#isOver = true
+            this.#watch?.interruptUnsafe()
+            for (const call of this.#calls.values()) this.#fail(call, ended)
+            this.heard.tell({ _tag: "Ended" })
+          })
+        )
+    ))
   }
 
   /** Wants a connection: it is made, unless it was given up. */
@@ -411,7 +415,8 @@ export class Line {
     const { codecs, from, query, replayed, url } = this.#options
     const entries: Array<readonly [string, string]> = Object.entries(query)
     const after = this.groups.after((group) => replayed.includes(group))
-    const all = from === "new" || this.#hasConnected ? [] : replayed.map((group) => `${group}:`)
+    // Who has not heard where it is has heard nothing of it yet.
+    const all = from === "new" ? [] : replayed.filter((group) => !this.groups.has(group)).map((group) => `${group}:`)
     const protocols = [...codecs.map(({ subprotocol }) => subprotocol), refusalsSubprotocol]
     if (credentials !== undefined) {
       const place = credentials.in ?? { subprotocol: "bearer." }

@@ -72,7 +72,7 @@ export const client = <Name extends string, Params, M, Needs, R, R2 = never>(
     return yield* Client.make(consumer as never, { url: "ws://in-memory", connector, ...options } as never)
   }) as never
 
-const connect = Effect.fnUntraced(function*(consumer: Consumer.Any, options: ClientOptions) {
+export const connect = Effect.fnUntraced(function*(consumer: Consumer.Any, options: ClientOptions) {
   const { connect } = yield* serve(consumer, options.as)
   return {
     open: ({ protocols, url }) =>
