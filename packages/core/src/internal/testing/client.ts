@@ -76,12 +76,16 @@ export const connect = Effect.fnUntraced(function*(consumer: Consumer.Any, optio
   const { connect } = yield* serve(consumer, options.as)
   return {
     open: ({ protocols, url }) =>
-      connect({
-        id: nextId(),
-        url: url.replace(/^[a-z]+:\/\/[^/]*/, ""),
-        headers: { ...options.headers, "sec-websocket-protocol": protocols.join(", ") },
-        remoteAddress: options.remoteAddress
-      }).pipe(
+      // As with any other one, whoever begins to listen at once hears all that comes.
+      Effect.andThen(
+        Effect.yieldNow,
+        connect({
+          id: nextId(),
+          url: url.replace(/^[a-z]+:\/\/[^/]*/, ""),
+          headers: { ...options.headers, "sec-websocket-protocol": protocols.join(", ") },
+          remoteAddress: options.remoteAddress
+        })
+      ).pipe(
         Effect.flatMap((session) => Effect.map(serving(session), (peer) => linkOf(peer, session.subprotocol ?? ""))),
         Effect.catchTag("HandshakeRefused", (refusal) => Effect.succeed(refused(refusal)))
       )
