@@ -165,7 +165,11 @@ export const makeMemory = (options?: MemoryOptions): MemoryStore => {
   const outcomes = new Outcomes(maxOutcomes)
   const claim = (attempt: Attempt): Effect.Effect<Claimed> =>
     Effect.flatMap(currentTime, (now) =>
-      outcomes.claim(attempt, now) ?? Effect.flatMap(outcomes.wait(attempt.key), () => claim(attempt)))
+      outcomes.claim(attempt, now) ?? outcomes.wait(attempt.key).pipe(
+        // News that has ended the other one may be meant for this one too, and reaches it first.
+        Effect.andThen(Effect.yieldNow),
+        Effect.andThen(Effect.suspend(() => claim(attempt)))
+      ))
   return {
     lease: undefined,
     claim,

@@ -579,9 +579,7 @@ export class Connection {
     const { layer } = this.consumer
     // It is in no group where there is no layer.
     const known = this.#left?.get(group.name) ?? this.#memberships?.addressesOf(group.name) ?? []
-    const addresses = known.map((address) =>
-      channels.addressFor(event, address)
-    )
+    const addresses = known.map((address) => channels.addressFor(event, address))
     return addresses.length === 1
       ? layer!.send(addresses[0]!, message)
       // To all of them, also where one cannot be reached.

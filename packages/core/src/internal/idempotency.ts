@@ -100,7 +100,9 @@ export class Key {
   #lost(): void {
     this.#isOver = true
     this.#host.lost(
-      new ChannelError.Unavailable({ message: "Another attempt of this request has begun: send it again to learn its outcome" })
+      new ChannelError.Unavailable({
+        message: "Another attempt of this request has begun: send it again to learn its outcome"
+      })
     )
   }
 
