@@ -410,13 +410,8 @@ describe("what is done once for each key", () => {
         const ask = (data: string) =>
           client.send(`{"action":"loose","idempotency_key":"k${data.length}", "data": ${data}, "b":[1], "a":2}`).pipe(
             // The digest of what is long is made outside of this thread.
-            Effect.andThen(
-              Effect.promise(() => new Promise((resolve) => setImmediate(resolve))).pipe(
-                Effect.repeat({ times: 20 })
-              )
-            ),
-            Effect.andThen(client.next),
-            Effect.map(({ status }) => status)
+            Effect.andThen(client.peer.take),
+            Effect.map((text) => JSON.parse(text).status)
           )
         assert.strictEqual(yield* ask(`{"a":1,"b":{"c":[2,3],"d":null}}`), 200)
         assert.strictEqual(yield* ask(`{"b":{"d":null,"c":[2,3]},"a":1}`), 200)
@@ -857,6 +852,35 @@ describe("an event", () => {
           assert.deepStrictEqual(yield* heard(client), [])
         }), { layer })
     }))
+
+  for (const how of ["cancelled", "gone"] as const) {
+    it.effect(`is sent where the outcome is remembered, and the first attempt is ${how} just then`, () => {
+      const keeping = Latch.makeUnsafe(false)
+      return withBank((world, connect, store) =>
+        Effect.gen(function*() {
+          const [one, two] = [yield* connect("alice"), yield* connect("bob")]
+          yield* one.send(pay("k", { action: "tell", data: undefined, request_id: "x" }))
+          yield* settle
+          assert.deepStrictEqual(world.trace, ["start tell", "end tell"])
+          if (how === "gone") yield* one.leave
+          else {
+            yield* one.send({ action: "$cancel", data: { request_id: "x" } })
+            assert.deepStrictEqual((yield* one.take(2)).map(({ status }) => status), [499, 200])
+          }
+          yield* keeping.open
+          assert.deepStrictEqual(yield* heard(two), [1])
+          assert.deepStrictEqual(store.size(), { outcomes: 1, claims: 0 })
+          const three = yield* connect("alice")
+          assert.strictEqual((yield* three.ask(pay("k", { action: "tell", data: undefined }))).data, 1)
+          assert.deepStrictEqual(yield* heard(two), [])
+        }), {
+        store: (memory) => ({
+          ...memory,
+          keep: (attempt, outcome, millis) => Effect.andThen(keeping.await, memory.keep(attempt, outcome, millis))
+        })
+      })
+    })
+  }
 
   it.effect("and what is silent: no attempt is answered, and it is done once", () =>
     withBank((world, connect) =>

@@ -479,6 +479,10 @@ export class Connection {
       this.#holds--
       this.#mailbox?.pump()
     }
+    // Its reply was given up in the last moment, and what it has done was not.
+    if (exchange.broadcast !== undefined && exchange.isAnswered && exchange.isKept) {
+      this.#broadcast(exchange.broadcast, exchange.envelope)
+    }
     exchange.release()
     if (this.#lasting?.delete(exchange) === true && this.#lasting.size === 0) this.#idle()
     this.#done()

@@ -211,9 +211,15 @@ export class Exchange {
     return this.#key?.isHeld === true
   }
 
+  /** Whether all that ask again are answered with what came of it. */
+  get isKept(): boolean {
+    return this.#key?.isKept === true
+  }
+
   /** It is over, or begins anew: somebody else may do what is done once, unless it has been done. */
   release(): void {
-    this.#key?.release()
+    if (this.#key === undefined) return
+    this.#key.release()
     this.#key = undefined
   }
 

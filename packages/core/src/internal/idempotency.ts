@@ -56,6 +56,8 @@ export class Key {
   #keeper: Fiber.Fiber<void> | undefined
   #isHeld = false
   #isOver = false
+  /** Whether what has come of it is remembered. */
+  isKept = false
   /** What has come of it. */
   outcome: Outcome | undefined = undefined
   /** Whether it has failed as its handler may, and not as whoever decides over it. */
@@ -106,12 +108,19 @@ export class Key {
     )
   }
 
-  /** Has the {@link outcome} remembered. Where that is not possible, whoever asks next does it again. */
+  /**
+   * Has the {@link outcome} remembered. Where that is not possible, whoever asks next does it again. It is not interrupted, so that it is
+   * known which of both it is.
+   */
   get keep(): Effect.Effect<void> {
     const { consumer } = this.#standing
     return this.#store.keep(this.#attempt!, this.outcome!, consumer.keepOutcomes).pipe(
-      Effect.andThen(Effect.sync(() => this.#end())),
-      Effect.catch((error) => Effect.logWarning("The outcome of an action cannot be remembered", error.message))
+      Effect.andThen(Effect.sync(() => {
+        this.isKept = true
+        this.#end()
+      })),
+      Effect.catch((error) => Effect.logWarning("The outcome of an action cannot be remembered", error.message)),
+      Effect.uninterruptible
     )
   }
 
