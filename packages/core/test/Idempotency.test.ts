@@ -25,6 +25,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
@@ -37,7 +38,8 @@ import {
   layerWith,
   name,
   problemsOf,
-  start
+  start,
+  watchKept
 } from "./support/groups.ts"
 import { outcomeSuite } from "./support/outcome-store.ts"
 
@@ -63,6 +65,8 @@ const makeWorld = () => ({
   end: Effect.void as Effect.Effect<void, Undeclared>,
   trace: [] as Array<string>,
   loaded: [] as Array<number>,
+  /** Whether the check of the object fails. */
+  isOwnerGone: false,
   released: 0,
   runs: 0
 })
@@ -80,7 +84,11 @@ const makeBank = (world: World) => {
   )
   const isOwner = Permission.object<typeof Account.Type>()(
     "isOwner",
-    ({ object }) => Effect.map(name, (name) => object.owner === name)
+    ({ object }) =>
+      Effect.flatMap(
+        name,
+        (name) => world.isOwnerGone ? Effect.fail(new Gone()) : Effect.succeed(object.owner === name)
+      )
   )
   const fields = Schema.Record(Schema.String, Schema.Unknown)
   const Bank = Consumer.make("bank", { path: "/ws/:room/", params: { room: Schema.String }, concurrency: 4 }).pipe(
@@ -580,6 +588,40 @@ describe("who may ask", () => {
       })
     ))
 
+  it.effect("and still may, after the facts have changed while they waited, is given the outcome", () =>
+    withBank((world, connect) =>
+      Effect.gen(function*() {
+        const [one, two] = [yield* connect("alice"), yield* connect("alice")]
+        world.gate.closeUnsafe()
+        yield* one.send(pay("k"))
+        yield* two.send(pay("k"))
+        yield* settle
+        yield* invalidate("alice")
+        yield* world.gate.open
+        assert.deepStrictEqual(same(yield* one.next), success(1))
+        assert.deepStrictEqual(same(yield* two.next), success(1))
+        assert.strictEqual(world.runs, 1)
+      })
+    ))
+
+  it.effect("is counted for each attempt", () =>
+    withBank((_, connect) =>
+      Effect.gen(function*() {
+        const client = yield* connect("alice")
+        for (let i = 0; i < 3; i++) yield* client.ask(pay("k"))
+        const snapshots = yield* Metric.snapshot
+        const allowed = snapshots.filter(({ attributes, id }) =>
+          id === "effect_channels_decisions_total" && attributes?.["action"] === "pay"
+        )
+        assert.deepStrictEqual(
+          allowed.map((
+            { attributes, state }
+          ) => [attributes?.["outcome"], (state as { readonly count: number }).count]),
+          [["allow", 3]]
+        )
+      })
+    ))
+
   it.effect("as to the object was decided when it was done: it may be gone, and is not loaded again", () =>
     withBank((world, connect) =>
       Effect.gen(function*() {
@@ -610,6 +652,11 @@ describe("who may ask", () => {
         assert.strictEqual((yield* client.ask(close("k", 2))).status, 403)
         assert.deepStrictEqual(store.size(), { outcomes: 0, claims: 0 })
         world.accounts.set(2, "alice")
+        // What a check fails with is not what its handler does, though it has the same class.
+        world.isOwnerGone = true
+        assert.strictEqual((yield* client.ask(close("k", 2))).status, 404)
+        assert.deepStrictEqual(store.size(), { outcomes: 0, claims: 0 })
+        world.isOwnerGone = false
         assert.strictEqual((yield* client.ask(close("k", 2))).status, 200)
       })
     ))
@@ -945,14 +992,17 @@ describe("when the client goes away", () => {
   it.effect("it leaves its groups and is found no more at once, and its event goes out all the same", () =>
     withBank((world, connect, _, members) =>
       Effect.gen(function*() {
+        const kept = yield* watchKept
         const [one, two] = [yield* connect("alice"), yield* connect("bob")]
         assert.strictEqual(yield* members, 2)
+        assert.strictEqual((yield* kept).connections, 2)
         world.gate.closeUnsafe()
         for (const action of ["tell", "record"]) yield* one.send(pay("k", { action, data: undefined }))
         yield* settle
         yield* one.leave
         assert.isUndefined(one.fiber.pollUnsafe())
         assert.strictEqual(yield* members, 1)
+        assert.strictEqual((yield* kept).connections, 1)
         world.payers.delete("alice")
         yield* invalidate("alice")
         yield* world.gate.open
@@ -1026,8 +1076,8 @@ describe("when the client goes away", () => {
       })
     ))
 
-  for (const keeps of [true, false]) {
-    it.effect(`while facts change, it is decided by them whether it goes on: ${keeps ? "it does" : "it does not"}`, () =>
+  for (const how of ["it does", "it does not", "the server ends it"] as const) {
+    it.effect(`while facts change, it is decided by them whether it goes on: ${how}`, () =>
       Effect.gen(function*() {
         const refreshing = Latch.makeUnsafe(true)
         const gate = Latch.makeUnsafe(false)
@@ -1055,20 +1105,24 @@ describe("when the client goes away", () => {
         yield* client.send({ action: "make", idempotency_key: "k" })
         yield* settle
         refreshing.closeUnsafe()
-        isPermitted = keeps
+        isPermitted = how !== "it does not"
         yield* Authority.invalidate(Authority.everyone)
         yield* settle
-        yield* client.leave
-        // It has ended what it was to go on with, and that is parked meanwhile.
-        if (keeps) yield* gate.open
+        if (how !== "the server ends it") yield* client.leave
+        // What it has come to is looked at when all is decided.
+        if (isPermitted) yield* gate.open
         yield* settle
         assert.isUndefined(client.fiber.pollUnsafe())
+        if (how === "the server ends it") yield* Fiber.interrupt(client.fiber)
         yield* refreshing.open
         yield* settle
         assert.isDefined(client.fiber.pollUnsafe())
-        assert.deepStrictEqual(trace, [keeps ? "Success" : "Failure"])
+        assert.deepStrictEqual(trace, [isPermitted ? "Success" : "Failure"])
         const store = yield* Idempotency.Store
-        assert.deepStrictEqual((store as Idempotency.MemoryStore).size(), { outcomes: keeps ? 1 : 0, claims: 0 })
+        assert.deepStrictEqual((store as Idempotency.MemoryStore).size(), {
+          outcomes: how === "it does" ? 1 : 0,
+          claims: 0
+        })
       }).pipe(Effect.scoped, Effect.provide(Layer.mergeAll(layerTest, Idempotency.layerMemory()))))
   }
 })

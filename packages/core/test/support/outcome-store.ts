@@ -169,6 +169,18 @@ export const outcomeSuite = <E>(name: string, makeLayer: () => Layer.Layer<never
         assert.deepStrictEqual(yield* store.claim(attempt(first.key, `["other"]`)), claimed)
       })))
 
+    it.effect("forgets an outcome in its time, however long one that is older is remembered", () =>
+      provided(Effect.gen(function*() {
+        const store = yield* Idempotency.Store
+        const [first, second] = [attempt(fresh()), attempt(fresh())]
+        for (const one of [first, second]) yield* store.claim(one)
+        yield* store.keep(first, outcome(1), 1000)
+        yield* store.keep(second, outcome(2), 10)
+        yield* TestClock.adjust(10)
+        assert.deepStrictEqual(yield* store.claim(attempt(first.key)), known(outcome(1)))
+        assert.deepStrictEqual(yield* store.claim(attempt(second.key)), claimed)
+      })))
+
     it.effect("gives a claim that has expired to the next one, and not while it is renewed", () =>
       provided(Effect.gen(function*() {
         const store = yield* Idempotency.Store
