@@ -1058,22 +1058,26 @@ describe("when the client goes away", () => {
     ))
 
   it.effect("a server that is interrupted ends it at once, as does one that closes the connection", () =>
-    withBank((world, connect, store) =>
-      Effect.gen(function*() {
-        const [one, two, three] = [yield* connect("alice"), yield* connect("alice"), yield* connect("alice")]
-        world.gate.closeUnsafe()
-        for (const [i, client] of [one, two, three].entries()) yield* client.send(pay(`k${i}`))
-        yield* settle
-        yield* one.leave
-        yield* Fiber.interrupt(one.fiber)
-        yield* Fiber.interrupt(two.fiber)
-        yield* three.session.drain(0)
-        yield* settle
-        assert.isDefined(three.fiber.pollUnsafe())
-        assert.deepStrictEqual(world.trace.slice(3), ["stop pay", "stop pay", "stop pay"])
-        assert.deepStrictEqual(store.size(), { outcomes: 0, claims: 0 })
-        assert.strictEqual(world.released, 3)
-      })
+    withLogs((logs) =>
+      withBank((world, connect, store) =>
+        Effect.gen(function*() {
+          const [one, two, three] = [yield* connect("alice"), yield* connect("alice"), yield* connect("alice")]
+          world.gate.closeUnsafe()
+          for (const [i, client] of [one, two, three].entries()) yield* client.send(pay(`k${i}`))
+          yield* settle
+          yield* one.leave
+          yield* Fiber.interrupt(one.fiber)
+          yield* Fiber.interrupt(two.fiber)
+          yield* three.session.drain(0)
+          yield* settle
+          assert.isDefined(three.fiber.pollUnsafe())
+          assert.deepStrictEqual(world.trace.slice(3), ["stop pay", "stop pay", "stop pay"])
+          assert.deepStrictEqual(store.size(), { outcomes: 0, claims: 0 })
+          assert.strictEqual(world.released, 3)
+          // Nobody is told that it broke.
+          assert.deepStrictEqual(logs.filter(({ level }) => level === "Error"), [])
+        })
+      )
     ))
 
   for (const how of ["it does", "it does not", "the server ends it"] as const) {

@@ -157,7 +157,7 @@ export class Connection {
     return Effect.suspend(() => {
       const running = Array.from(this.#running ?? [])
       const lasting = running.filter(({ exchange }) => exchange.isLasting && !exchange.isAnswered)
-      if (this.#closing !== undefined || lasting.length === 0) return Effect.void
+      if (lasting.length === 0) return Effect.void
       this.#isClosed = true
       this.#lasting = new Set(lasting.map(({ exchange }) => exchange))
       this.#registry?.remove(this)
