@@ -24,6 +24,7 @@ const contract = [
   "Event",
   "Filter",
   "Group",
+  "Idempotency",
   "Membership",
   "Pagination",
   "Permission",

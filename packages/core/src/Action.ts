@@ -59,6 +59,8 @@ export interface Action<
   readonly status: number
   /** Whether it is answered with a stream. */
   readonly stream: Stream
+  /** Whether a request for it may be sent again, and what comes of that. */
+  readonly idempotent: Idempotent
   /** The schema of the object that the action is about, if any. */
   readonly object: Schema.Constraint | undefined
   readonly permission: Permission.Any
@@ -91,6 +93,20 @@ export type Mode =
   }
 
 /**
+ * Whether a request may be sent again where its reply was lost, as when the connection is lost that it was waited for on.
+ *
+ * - `false`: it may not. Nobody knows whether it was done, and to do it twice may be wrong.
+ * - `true`: to do it twice is the same as to do it once, as with what only reads. It may be sent again as it is, and is done again,
+ *   so that what it answers with is not stale.
+ * - `"key"`: it is done once for each key. The request carries a key, the same in all attempts of one call, and the server remembers
+ *   what came of the first one: see the module `Idempotency`. Without a key it is as with `false`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Idempotent = boolean | "key"
+
+/**
  * How many messages run at once.
  *
  * @category models
@@ -118,6 +134,7 @@ export interface Any extends Pipeable, Inspectable {
   readonly errors: ReadonlyArray<Schema.Constraint>
   readonly status: number
   readonly stream: boolean
+  readonly idempotent: Idempotent
   readonly object: Schema.Constraint | undefined
   readonly permission: Permission.Any
   readonly concurrency: Concurrency | undefined
@@ -213,6 +230,8 @@ export const isAction = (u: unknown): u is Any => Predicate.hasProperty(u, TypeI
  *   (`Limits.maxInFlight`), and among so many of it as `concurrency` says, where it says so. `timeout` is for what comes before:
  *   permission, object, handler. A client that does not read its items is not given more of them; one that wants no more sends
  *   `$cancel`.
+ * - `idempotent`: whether a client may send a request again whose reply was lost ({@link Idempotent}); by default it may not. A stream
+ *   that may be begun again from its beginning is `true`; it cannot be done once for a key.
  *
  * Schemas are used in their JSON form (`Schema.toCodecJson`): `Schema.Date` travels as an ISO string.
  *
@@ -245,6 +264,16 @@ export const isAction = (u: unknown): u is Any => Predicate.hasProperty(u, TypeI
  * )
  * ```
  *
+ * **Example** (What may be sent again)
+ *
+ * ```ts
+ * import { Action } from "@effect-channels/core"
+ * import * as Schema from "effect/Schema"
+ *
+ * const balance = Action.make("balance", { success: Schema.Int, idempotent: true })
+ * const pay = Action.make("pay", { payload: { cents: Schema.Int }, success: Schema.Int, idempotent: "key" })
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -264,6 +293,7 @@ export const make = <
   readonly timeout?: Duration.Input | undefined
   readonly concurrency?: Concurrency | undefined
   readonly stream?: Stream | undefined
+  readonly idempotent?: (Stream extends true ? boolean : Idempotent) | undefined
 }): Action<
   Name,
   SchemaOf<Payload>,
@@ -286,6 +316,7 @@ export const make = <
     errors: options?.error === undefined ? [] : Array.isArray(options.error) ? options.error : [options.error],
     status: options?.status ?? 200,
     stream: options?.stream ?? false,
+    idempotent: options?.idempotent ?? false,
     object: undefined,
     permission: Permission.allow,
     concurrency: options?.concurrency,

@@ -189,6 +189,22 @@ export class RequestNotFound extends Schema.TaggedError<RequestNotFound>()("Requ
 }
 
 /**
+ * The key of this request, of an action that is done once for each key (`idempotent: "key"`), came with another request before: with
+ * other data, fields, or another query. Nothing was done. Status 422, as "The Idempotency-Key HTTP Header Field" has it
+ * (draft-ietf-httpapi-idempotency-key-header-07, section 2.7).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class IdempotencyKeyReused extends Schema.TaggedError<IdempotencyKeyReused>()("IdempotencyKeyReused", {}, {
+  httpApiStatus: 422
+}) {
+  readonly status = 422
+  readonly code = "idempotency_key_reused"
+  override readonly message = "This idempotency key came with another request before: use a new key for each call"
+}
+
+/**
  * The message is longer than the consumer takes. Status 413.
  *
  * @category errors
@@ -234,6 +250,7 @@ export type ChannelError =
   | ActionTimeout
   | Cancelled
   | RequestNotFound
+  | IdempotencyKeyReused
   | MessageTooLarge
   | Unavailable
 
@@ -259,6 +276,7 @@ const classes: ReadonlySet<unknown> = new Set<unknown>([
   ActionTimeout,
   Cancelled,
   RequestNotFound,
+  IdempotencyKeyReused,
   MessageTooLarge,
   Unavailable
 ])

@@ -74,6 +74,7 @@ export class UnexpectedEvent extends Schema.TaggedError<UnexpectedEvent>()("Unex
  * @since 0.1.0
  */
 export type CallError =
+  | ChannelError.IdempotencyKeyReused
   | ChannelError.InvalidCredentials
   | ChannelError.InvalidPayload
   | ChannelError.MessageTooLarge

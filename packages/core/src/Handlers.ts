@@ -301,7 +301,8 @@ export const make = <Name extends string, Params, Members, Needs, R>(
  *
  * A handler runs in the scope of its connection: what it acquires is released when the connection closes; use
  * `Effect.scoped` for what ends with the message. It is interrupted when the client goes away or sends `$cancel`, and when it
- * takes longer than the action's timeout. A stream releases what it acquired itself when it ends, however it ends.
+ * takes longer than the action's timeout; where it is done once for each key (`idempotent: "key"`, and there is a key), it runs to
+ * its end though the client has gone, and what the connection acquired is released after that. A stream releases what it acquired itself when it ends, however it ends.
  *
  * **Example** (An action on an object)
  *

@@ -20,6 +20,7 @@ import { ChannelLayer } from "./ChannelLayer.ts"
 import * as ConnectionScope from "./ConnectionScope.ts"
 import type * as Consumer from "./Consumer.ts"
 import * as Handlers from "./Handlers.ts"
+import * as Idempotency from "./Idempotency.ts"
 import { cut } from "./internal/closing.ts"
 import type * as compile from "./internal/compile.ts"
 import { Connection } from "./internal/connection.ts"
@@ -107,7 +108,8 @@ export interface Session {
   /** The subprotocol that the adapter is to answer: the first one that the client offered and the consumer speaks. */
   readonly subprotocol: string | undefined
   /**
-   * Serves the connection until it has ended, however it ends, and releases what it acquired. To be run once; a session
+   * Serves the connection until it has ended, however it ends, and releases what it acquired; where the client has gone in the middle
+   * of something that is done once for each key (`idempotent: "key"`), when that has come to its end. To be run once; a session
    * that is never run is given up with {@link Session.abandon}.
    */
   readonly run: (transport: Transport.Transport) => Effect.Effect<Transport.Closed>
@@ -209,6 +211,12 @@ const misplaced = (server: Context.Context<never>, handlers: Context.Context<nev
   const store = Context.getOrUndefined(server, Throttle.Store)
   if (store !== undefined && store !== Context.get(handlers, Throttle.Store)) {
     problems.push(`the server has a Throttle.Store that its handlers do not have, which count with it: ${outermost}`)
+  }
+  const outcomes = Context.getOrUndefined(server, Idempotency.Store)
+  if (outcomes !== undefined && outcomes !== Context.get(handlers, Idempotency.Store)) {
+    problems.push(
+      `the server has an Idempotency.Store that its handlers do not have, whose outcomes it remembers: ${outermost}`
+    )
   }
   const layer = Context.getOrUndefined(server as Context.Context<ChannelLayer>, ChannelLayer)
   const other = Context.getOrUndefined(handlers as Context.Context<ChannelLayer>, ChannelLayer)

@@ -885,11 +885,11 @@ const actionOf = (self: Any, name: ActionName): Action.Any => {
   const error: ReadonlyArray<Schema.Constraint> = [NotFound, Conflict, StaleVersion]
   switch (name) {
     case "list":
-      return Action.make("list", { success: page, error: NotFound })
+      return Action.make("list", { success: page, error: NotFound, idempotent: true })
     case "create":
       return Action.make("create", { payload: create, success: read, error: Conflict, status: 201 })
     case "retrieve":
-      return Action.object(Action.make("retrieve", { success: read, error: NotFound }), row)
+      return Action.object(Action.make("retrieve", { success: read, error: NotFound, idempotent: true }), row)
     case "update":
       return Action.object(Action.make("update", { payload: update, success: read, error }), row)
     case "partial_update":
@@ -900,7 +900,8 @@ const actionOf = (self: Any, name: ActionName): Action.Any => {
       return Action.make("subscribe", {
         success: changeOf(read, keyOf(self)),
         error: NotFound,
-        stream: true
+        stream: true,
+        idempotent: true
       })
     case "unsubscribe":
       return Action.make("unsubscribe", {

@@ -10,6 +10,7 @@
  * | `maxPageSize` | `max_page_size` of a pagination class |
  * | `secret` | none: its cursors are not signed |
  * | `expiryGrace`, `redecisionTimeout`, `renewalsPerMinute` | none: the original decides once, and forgets |
+ * | `keepOutcomes` | none: it does what it is sent as often as it is sent |
  *
  * @since 0.1.0
  */
@@ -76,6 +77,11 @@ export interface Settings {
    * Default 10.
    */
   readonly renewalsPerMinute: number
+  /**
+   * How long the outcome of an action that is done once for each key (`idempotent: "key"`) is remembered after it is known: a request
+   * that is sent again later is done again. Default 10 minutes.
+   */
+  readonly keepOutcomes: Duration.Input
 }
 
 /**
@@ -104,7 +110,8 @@ export const Settings: Context.Reference<Settings> = Context.Reference<Settings>
     secret: undefined,
     expiryGrace: 0,
     redecisionTimeout: "10 seconds",
-    renewalsPerMinute: 10
+    renewalsPerMinute: 10,
+    keepOutcomes: "10 minutes"
   })
 })
 

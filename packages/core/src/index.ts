@@ -257,6 +257,47 @@ export * as Group from "./Group.ts"
 export * as Handlers from "./Handlers.ts"
 
 /**
+ * What is done once for each key, however often it is asked for: a client that has lost its connection before the reply came may send
+ * its request again, and is answered with what came of the first one.
+ *
+ * An action says that it is done so with `idempotent: "key"`; a request brings the key as `idempotency_key`, a string of 1 to 255
+ * characters, any other one is refused with 400. A client makes one for each call, of which nobody can guess the next (a random UUID),
+ * and sends it with every attempt. Without a key, such an action is handled as any other one.
+ *
+ * ```json
+ * { "action": "pay", "data": { "cents": 500 }, "request_id": 7, "idempotency_key": "0f4a7c0e-4f4b-4f0e-9c0e-6f1d2c7b8a90" }
+ * ```
+ *
+ * - **What is remembered**: a success, and a declared error, whatever its status. Every other failure (403, 408, 429, 499, 503, a
+ *   defect, a permission that was lost) is not, and the next attempt is done anew; so it is where the event of a broadcast could not be
+ *   written to the history of its group. What is remembered is so for as long as the setting `keepOutcomes` says, and as the
+ *   {@link Store} has room.
+ * - **Whose key it is**: a key is one of an action at a route (as it was sent, without its query), of a path of a consumer (as it was
+ *   sent, without its query), and of who asks: of all users that the connection has. Nobody is ever given what others have asked for.
+ *   Anonymous clients are not told apart, but by their keys, which they keep to themselves. Whoever authenticates between two attempts
+ *   is somebody else. All identity services of the consumer must have a `key`: it does not start otherwise.
+ * - **The same key with another request** (other data, fields, or another query) is refused with 422, `IdempotencyKeyReused`.
+ * - **While the first attempt runs**, another one waits for its outcome, on whichever connection and server. It has a timeout of its own,
+ *   and stands in the line of its connection meanwhile.
+ * - **Who may**: each attempt is decided by the permissions of consumer, route and action, and its data is decoded, before anybody looks
+ *   whether it is known. Throttles among them count each attempt: they are part of these permissions, and what is answered from memory
+ *   is a message as well. What the permissions leave to the object was decided when it was done, and is not again: the object may be
+ *   gone, because it was done.
+ * - **What is done besides**: an attempt that is answered from memory sends no event. The event of the first one goes out once.
+ * - **When the client goes away** in the middle, what has begun runs to its end, so that its outcome is there for the next attempt, and
+ *   its event goes to the groups that the connection was in. Its timeout holds. The connection has left its groups and hears no more of
+ *   `Authority.invalidate`; what came before that, and is not decided yet, is decided first. `$cancel`, a permission that is lost, a
+ *   timeout, and a server that stops or closes the connection, end it as they end all else.
+ * - **When a server dies** in the middle, the next attempt is done anew, as soon as the claim of the first one has expired
+ *   ({@link Store}). It may have taken effect in part, or as a whole: what must not happen twice even so belongs into a transaction.
+ * - **When the store is unavailable**, the answer is 503, and nothing is done. Where it becomes so while the handler runs, the outcome is
+ *   answered, and not remembered.
+ *
+ * @since 0.1.0
+ */
+export * as Idempotency from "./Idempotency.ts"
+
+/**
  * The groups that a connection is in, for its handlers: they have it join and leave.
  *
  * A connection leaves all of its groups when it ends. Which groups it can be in, its consumer declares (`Consumer.join`,
@@ -423,6 +464,7 @@ export * as Scheme from "./Scheme.ts"
  * | `maxPageSize` | `max_page_size` of a pagination class |
  * | `secret` | none: its cursors are not signed |
  * | `expiryGrace`, `redecisionTimeout`, `renewalsPerMinute` | none: the original decides once, and forgets |
+ * | `keepOutcomes` | none: it does what it is sent as often as it is sent |
  *
  * @since 0.1.0
  */

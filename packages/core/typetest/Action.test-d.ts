@@ -47,6 +47,25 @@ describe("make", () => {
     Action.make("x", { succes: Message })
   })
 
+  it("says whether a request may be sent again; a stream is not done once for a key", () => {
+    expectTypeOf(ping.idempotent).toEqualTypeOf<Action.Idempotent>()
+    expectTypeOf<Action.Any["idempotent"]>().toEqualTypeOf<boolean | "key">()
+    Action.make("x", { idempotent: true })
+    Action.make("x", { idempotent: false })
+    Action.make("x", { idempotent: undefined })
+    Action.make("x", { idempotent: "key" }).pipe(Action.object(Message), Action.permit(isAuthor), Action.silent)
+    Action.make("x", { stream: false, idempotent: "key" })
+    Action.make("x", { stream: true, idempotent: true })
+    // @ts-expect-error: there is no such way
+    Action.make("x", { idempotent: "yes" })
+    // @ts-expect-error: it is a stream
+    Action.make("x", { stream: true, idempotent: "key" })
+    // It does not change what the action is otherwise.
+    expectTypeOf(Action.make("x", { payload: { text: Schema.String }, idempotent: "key" })).toEqualTypeOf(
+      Action.make("x", { payload: { text: Schema.String } })
+    )
+  })
+
   it("takes one error, or several", () => {
     const errorOf = <E extends Schema.Constraint>(_: { readonly errors: ReadonlyArray<E> }): E["Type"] => undefined
     expectTypeOf(errorOf(Action.make("x", { error: NotThere }))).toEqualTypeOf<NotThere>()

@@ -1,9 +1,11 @@
-import { Action, Consumer, Handlers } from "@effect-channels/core"
+import { Action, Consumer, Handlers, Idempotency } from "@effect-channels/core"
 import { NodeChannels } from "@effect-channels/node"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { WebSocket } from "ws"
 import * as Client from "./support/client.ts"
@@ -79,6 +81,38 @@ describe("a client that goes away", () => {
       }
     }))
 
+  for (const how of ["close", "drop", "reset"] as const) {
+    it.live(`(${how}) lets what is done once for each key come to its end, and is told its outcome when it is back`, () =>
+      Effect.gen(function*() {
+        const { gate, port, trace } = yield* startOnce
+        const client = yield* Client.open(port, "/once/")
+        yield* client.send({ action: "make", idempotency_key: "k" }, { action: "make" })
+        yield* Server.until(() => trace.length === 2)
+        yield* how === "close" ? client.close(1000) : client[how]
+        // The one without a key has been interrupted: the server knows that the client has gone.
+        yield* Server.until(() => trace.includes("stop"))
+        const other = yield* Client.open(port, "/once/")
+        yield* other.send({ action: "make", idempotency_key: "k", request_id: 1 })
+        yield* gate.open
+        const { data, request_id, status } = yield* other.ask({ action: "make", idempotency_key: "k", request_id: 1 })
+        assert.deepStrictEqual([status, data, request_id], [200, 1, 1])
+        yield* Server.until(() => trace.length === 5)
+        assert.deepStrictEqual(trace, ["start", "start", "stop", "end", "release"])
+      }))
+  }
+
+  it.live("whose request is done once for its key is not waited for longer than others when the server stops", () =>
+    Effect.gen(function*() {
+      const { port, stop, trace } = yield* startOnce
+      const client = yield* Client.open(port, "/once/")
+      yield* client.send({ action: "make", idempotency_key: "k" }, { action: "make" })
+      yield* Server.until(() => trace.length === 2)
+      yield* client.drop
+      yield* Server.until(() => trace.includes("stop"))
+      yield* stop
+      assert.deepStrictEqual(trace, ["start", "start", "stop", "stop", "release"])
+    }))
+
   it.live("makes room for another", () =>
     Effect.gen(function*() {
       const { port } = yield* Server.startOpen({ maxConnections: 5 })
@@ -103,6 +137,35 @@ describe("a client that goes away", () => {
 /** Connects so many clients, as soon as the server has noticed that others have gone. */
 const openAll = (port: number, count: number): Effect.Effect<ReadonlyArray<Client.Client>, never, Scope.Scope> =>
   Effect.replicateEffect(Effect.eventually(Client.open(port)), count)
+
+/** A consumer with an action that is done once for each key. */
+const Once = Consumer.make("once", { path: "/once/", concurrency: 2 }).pipe(
+  Consumer.add(Action.make("make", { success: Schema.Int, idempotent: "key" }))
+)
+
+const startOnce = Effect.gen(function*() {
+  const trace: Array<string> = []
+  const gate = yield* Latch.make(false)
+  let made = 0
+  const note = (what: string) => Effect.sync(() => void trace.push(what))
+  const handlers = Consumer.handlers(Once).pipe(
+    Handlers.handle("make", () =>
+      Effect.gen(function*() {
+        trace.push("start")
+        const n = ++made
+        // Released with the connection.
+        if (n === 1) yield* Effect.addFinalizer(() => note("release"))
+        yield* Effect.onExit(gate.await, (exit) => note(exit._tag === "Success" ? "end" : "stop"))
+        return n
+      })),
+    Handlers.toLayer,
+    Layer.provide(Idempotency.layerMemory())
+  )
+  const running = yield* Server.start(
+    Layer.provide(NodeChannels.serve(Once, { drainTimeout: "100 millis" }), handlers)
+  )
+  return { ...running, gate, trace }
+})
 
 /** A consumer whose connections hold something. */
 const Traced = Consumer.make("guarded", { path: "/guarded/" }).pipe(

@@ -1,5 +1,5 @@
 /**
- * Groups, presence, histories, news of authority and rate limits that many servers share, over Redis.
+ * Groups, presence, histories, news of authority, rate limits and outcomes that many servers share, over Redis.
  *
  * **Example** (Servers that share everything)
  *
@@ -28,6 +28,7 @@
  * | presence | changes are told to all, those of a server that died within `nodeTimeout` + `heartbeat` | those who leave this server are told to its members | everybody registers anew; who has not come back within `nodeTimeout` has left |
  * | `Authority.invalidate`, signals | reach all servers | reach this server, and fail with `Unavailable` | everybody's authority is decided anew |
  * | rate limits | count on all servers together | fail with `Unavailable` (503) | go on |
+ * | what is done once for each key | is done once on all servers together; after a server that died in the middle, anew within twice `nodeTimeout` | fails with `Unavailable` (503), and is not done; what runs is answered, and not remembered | goes on |
  *
  * - Nothing hangs: Redis is taken for lost when somebody has waited for it for `commandTimeout` in vain.
  * - A send that fails because Redis did not answer may have reached other servers all the same. It never reaches them twice.
@@ -44,6 +45,7 @@
  */
 import * as Authority from "@effect-channels/core/Authority"
 import { ChannelLayer } from "@effect-channels/core/ChannelLayer"
+import * as Idempotency from "@effect-channels/core/Idempotency"
 import * as Throttle from "@effect-channels/core/Throttle"
 import type { RedisClientOptions } from "@redis/client"
 import * as Clock from "effect/Clock"
@@ -59,6 +61,7 @@ import { OtherSettings } from "./internal/heartbeat.ts"
 import { Hub } from "./internal/hub.ts"
 import { Link } from "./internal/link.ts"
 import { Metrics } from "./internal/metrics.ts"
+import { makeOutcomes } from "./internal/outcomes.ts"
 import { connect, type NoSession, noSession, type Session } from "./internal/session.ts"
 import { makeStore } from "./internal/throttle.ts"
 
@@ -123,8 +126,8 @@ export class StartError extends Schema.TaggedError<StartError>()("RedisStartErro
 }) {}
 
 /**
- * Holds groups in Redis, and provides an authority and a store of throttles that are shared in the same way. It fails where
- * Redis cannot be reached when it is built; later it waits for Redis to come back.
+ * Holds groups in Redis, and provides an authority, a store of throttles and one of outcomes that are shared in the same way. It fails
+ * where Redis cannot be reached when it is built; later it waits for Redis to come back.
  *
  * **Details**
  *
@@ -258,7 +261,8 @@ const make = Effect.fnUntraced(function*(options: Checked) {
 
   return Context.make(ChannelLayer, hub.layer).pipe(
     Context.add(Authority.Authority, hub.authority),
-    Context.add(Throttle.Store, makeStore(link, options.prefix))
+    Context.add(Throttle.Store, makeStore(link, options.prefix)),
+    Context.add(Idempotency.Store, makeOutcomes(link, options.prefix, 2 * options.nodeTimeout))
   )
 })
 

@@ -1,7 +1,7 @@
 // @barrel: Auto-generated exports. Do not edit manually.
 
 /**
- * Groups, presence, histories, news of authority and rate limits that many servers share, over Redis.
+ * Groups, presence, histories, news of authority, rate limits and outcomes that many servers share, over Redis.
  *
  * **Example** (Servers that share everything)
  *
@@ -30,6 +30,7 @@
  * | presence | changes are told to all, those of a server that died within `nodeTimeout` + `heartbeat` | those who leave this server are told to its members | everybody registers anew; who has not come back within `nodeTimeout` has left |
  * | `Authority.invalidate`, signals | reach all servers | reach this server, and fail with `Unavailable` | everybody's authority is decided anew |
  * | rate limits | count on all servers together | fail with `Unavailable` (503) | go on |
+ * | what is done once for each key | is done once on all servers together; after a server that died in the middle, anew within twice `nodeTimeout` | fails with `Unavailable` (503), and is not done; what runs is answered, and not remembered | goes on |
  *
  * - Nothing hangs: Redis is taken for lost when somebody has waited for it for `commandTimeout` in vain.
  * - A send that fails because Redis did not answer may have reached other servers all the same. It never reaches them twice.

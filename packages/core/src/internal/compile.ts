@@ -118,6 +118,8 @@ export interface Consumer {
   readonly expiryGrace: number
   /** How long it may take to decide a connection anew, in milliseconds. */
   readonly redecisionTimeout: number
+  /** How long outcomes of what is done once for each key are remembered, in milliseconds. */
+  readonly keepOutcomes: number
   readonly observer: Observer
   /** Counts the decisions over handshakes. */
   readonly handshakes: Tally
@@ -183,6 +185,8 @@ export interface Endpoint {
   readonly run: Start
   /** Whether it is answered with a stream. */
   readonly isStream: boolean
+  /** Whether it is done once for each key. */
+  readonly isKeyed: boolean
   /** Whether the handler is called again where facts have changed meanwhile. */
   readonly repeats: boolean
   /** Whether it is about no object, and is not guarded by permissions of objects. */
@@ -256,6 +260,7 @@ export const make = (
     },
     expiryGrace: millis(settings.expiryGrace),
     redecisionTimeout: millis(settings.redecisionTimeout),
+    keepOutcomes: millis(settings.keepOutcomes),
     observer,
     handshakes: observer.tally("$connect"),
     strays: observer.tally(""),
@@ -303,7 +308,11 @@ class Compiler {
     }
   }
 
-  settings({ expiryGrace, maxPageSize, pageSize, redecisionTimeout, renewalsPerMinute }: Settings.Settings): void {
+  settings(settings: Settings.Settings): void {
+    const { expiryGrace, keepOutcomes, maxPageSize, pageSize, redecisionTimeout, renewalsPerMinute } = settings
+    if (!(millis(keepOutcomes) > 0 && millis(keepOutcomes) < Infinity)) {
+      this.problems.push("the setting keepOutcomes must be a duration longer than nothing, and not for ever")
+    }
     if (!(Number.isInteger(renewalsPerMinute) && renewalsPerMinute > 0)) {
       this.problems.push(`the setting renewalsPerMinute is ${renewalsPerMinute}: it must be a whole number from 1`)
     }
@@ -463,6 +472,7 @@ class Compiler {
     for (const name of fields.filter((name) => Envelope.reservedKeys.has(name))) {
       this.problems.push(`the field "${name}" of ${place} is one of the protocol's own keys: give it another name`)
     }
+    if (action.idempotent === "key") this.#keyed(place, action, fields)
     const key = keyOf(route, action.name)
     const found = this.#handlers.get(key)
     this.#handlers.delete(key)
@@ -494,6 +504,7 @@ class Compiler {
       transaction: typeof handle === "function" ? undefined : handle.transaction,
       run: typeof handle === "function" ? handle : handle.run,
       isStream: action.stream,
+      isKeyed: action.idempotent === "key",
       repeats: typeof handle === "function" && (handle as Run).repeats === true,
       isFree: isFree(action),
       timeout: millis(action.timeout ?? this.#consumer.timeout),
@@ -513,6 +524,26 @@ class Compiler {
     const actions = this.#unhandled.get(resource.name) ?? []
     if (!actions.includes(action.name)) actions.push(action.name)
     this.#unhandled.set(resource.name, actions)
+  }
+
+  /** What is done once for each key: whose key it is must be clear, and where it stands. */
+  #keyed(place: string, action: Action.Any, fields: ReadonlyArray<string>): void {
+    if (action.stream) {
+      this.problems.push(
+        `${place} is answered with a stream, which is not done once for each key: let idempotent be true, or leave it out`
+      )
+    }
+    if (fields.includes(Envelope.idempotencyKey)) {
+      this.problems.push(
+        `the field "${Envelope.idempotencyKey}" of ${place} is the protocol's own, as it is done once for each key: give the field another name`
+      )
+    }
+    for (const { identity, keyOf } of Authentication.authenticators(this.#context)) {
+      if (keyOf !== undefined) continue
+      this.problems.push(
+        `${place} is done once for each key, but the identity service "${identity.key}" does not tell two users apart, who could use the same one: give it a key`
+      )
+    }
   }
 
   #stream(place: string, action: Action.Any, handle: Handle): void {

@@ -11,7 +11,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import * as ChannelError from "../ChannelError.ts"
-import { type Envelope as Envelope_, Message } from "../ChannelLayer.ts"
+import { type Address, type Envelope as Envelope_, Message } from "../ChannelLayer.ts"
 import type * as Decision from "../Decision.ts"
 import * as Membership from "../Membership.ts"
 import * as Reply from "../Reply.ts"
@@ -109,6 +109,10 @@ export class Connection {
   /** How to close, where that was wanted before there was a transport. */
   #closing: Closed | undefined
   #onIdle: Array<() => void> | undefined
+  /** What is done once and runs to its end, after the client has gone. */
+  #lasting: Set<Exchange> | undefined
+  /** The groups that the connection was in then, as far as that sends something to them. */
+  #left: Map<string, ReadonlyArray<Address>> | undefined
 
   constructor(
     standing: Standing,
@@ -144,9 +148,48 @@ export class Connection {
         this.#transport = transport
         if (this.#closing !== undefined) transport.close(this.#closing.code, this.#closing.reason)
         this.#mailbox?.pump()
-        return transport.run((frames) => this.#receive(frames))
+        return Effect.tap(transport.run((frames) => this.#receive(frames)), () => this.#outlast)
       }),
       (exit) => this.#end(exit)
+    )
+  }
+
+  /** The client has gone. What has begun and is done once runs to its end, all else ends now; nothing reaches the connection any more. */
+  get #outlast(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const running = Array.from(this.#running ?? [])
+      const lasting = running.filter(({ exchange }) => exchange.isLasting && !exchange.isAnswered)
+      if (lasting.length === 0) return Effect.void
+      this.#isClosed = true
+      this.#lasting = new Set(lasting.map(({ exchange }) => exchange))
+      this.#registry?.remove(this)
+      this.#mailbox?.clear()
+      for (const one of running) if (!this.#lasting.has(one.exchange)) this.#drop(one)
+      for (const { exchange } of lasting) {
+        const group = exchange.endpoint!.broadcast?.group.name
+        if (group !== undefined) (this.#left ??= new Map()).set(group, this.#memberships!.addressesOf(group))
+      }
+      return (this.#changing === undefined ? Effect.void : Fiber.interrupt(this.#changing)).pipe(
+        Effect.andThen(Effect.uninterruptible(this.#memberships?.end ?? Effect.void)),
+        Effect.andThen(this.#changes === undefined ? Effect.void : this.#redecideLasting),
+        Effect.andThen(Effect.callback<void>((resume) => {
+          if (this.#lasting!.size === 0) resume(Effect.void)
+          else (this.#onIdle ??= []).push(() => resume(Effect.void))
+        })),
+        Effect.provideContext(this.standing.context)
+      )
+    })
+  }
+
+  /** Facts had changed when the client went: what runs was not decided by them yet. */
+  get #redecideLasting(): Effect.Effect<void> {
+    return this.#inTime(Effect.andThen(this.standing.refresh(undefined), Effect.suspend(() => this.#review))).pipe(
+      Effect.catchCause(() =>
+        Effect.sync(() => {
+          for (const running of Array.from(this.#running ?? [])) this.#drop(running)
+        })
+      ),
+      Effect.andThen(Effect.sync(() => this.#changed()))
     )
   }
 
@@ -154,7 +197,12 @@ export class Connection {
     this.#isClosed = true
     this.#idle()
     const running = Array.from(this.#running ?? [])
-    for (const { exchange } of running) if (!exchange.isAnswered) this.#record(exchange)
+    for (const { exchange, exit } of running) {
+      if (!exchange.isAnswered) this.#record(exchange)
+      exchange.isAnswered = true
+      // Nothing of it is heard any more.
+      if (exit !== undefined) exchange.release()
+    }
     const fibers: Array<Fiber.Fiber<unknown, unknown>> = running.map(({ fiber }) => fiber)
     if (this.#watch !== undefined) fibers.push(this.#watch)
     if (this.#changing !== undefined) fibers.push(this.#changing)
@@ -191,9 +239,14 @@ export class Connection {
       for (const { exchange, fiber } of Array.from(this.#running ?? [])) {
         if (exchange.isStreaming && !exchange.isAnswered) this.#giveUp(exchange, stopping, fiber)
       }
-      if (this.#inFlight === 0 || this.#isClosed) return resume(Effect.void)
+      if (this.#inFlight === 0 || (this.#isClosed && !this.#isLasting)) return resume(Effect.void)
       ;(this.#onIdle ??= []).push(() => resume(Effect.void))
     })
+  }
+
+  /** Whether something runs to its end though the client has gone. */
+  get #isLasting(): boolean {
+    return this.#lasting !== undefined && this.#lasting.size > 0
   }
 
   #idle(): void {
@@ -212,8 +265,11 @@ export class Connection {
   /** Writes the reply of a failure, and logs what broke. */
   refuse(echo: Envelope.Echo, failure: Reply.Failure): string {
     if (failure._tag === "Defect") this.#log(echo, failure.cause)
-    const errors = errorsOf(this.consumer.formatError, failure, (cause) => this.#log(echo, cause))
-    return Envelope.write(echo, failure.status, errors, "null")
+    return Envelope.write(echo, failure.status, this.errorsOf(echo, failure), "null")
+  }
+
+  errorsOf(echo: Envelope.Echo, failure: Reply.Failure): string {
+    return errorsOf(this.consumer.formatError, failure, (cause) => this.#log(echo, cause))
   }
 
   #log(echo: Envelope.Echo, cause: Cause.Cause<unknown>): void {
@@ -401,7 +457,7 @@ export class Connection {
 
   #resume(running: Running, exit: Exit.Exit<unknown, unknown>): void {
     const { exchange, lane } = running
-    if (this.#isClosed || exchange.isAnswered) {
+    if ((this.#isClosed && this.#lasting?.has(exchange) !== true) || exchange.isAnswered) {
       this.#running?.delete(running)
       lane.running--
       this.#answered(exchange)
@@ -427,6 +483,12 @@ export class Connection {
       this.#holds--
       this.#mailbox?.pump()
     }
+    // Its reply was given up in the last moment, and what it has done was not.
+    if (exchange.broadcast !== undefined && exchange.isAnswered && exchange.isKept) {
+      this.#broadcast(exchange.broadcast, exchange.envelope)
+    }
+    exchange.release()
+    if (this.#lasting?.delete(exchange) === true && this.#lasting.size === 0) this.#idle()
     this.#done()
   }
 
@@ -524,9 +586,8 @@ export class Connection {
     const message = new Message(envelope)
     const { layer } = this.consumer
     // It is in no group where there is no layer.
-    const addresses = (this.#memberships?.addressesOf(group.name) ?? []).map((address) =>
-      channels.addressFor(event, address)
-    )
+    const known = this.#left?.get(group.name) ?? this.#memberships?.addressesOf(group.name) ?? []
+    const addresses = known.map((address) => channels.addressFor(event, address))
     return addresses.length === 1
       ? layer!.send(addresses[0]!, message)
       // To all of them, also where one cannot be reached.
@@ -627,6 +688,14 @@ export class Connection {
     this.#record(exchange)
     this.#send(this.refuse(exchange.envelope, failure))
     fiber?.interruptUnsafe()
+  }
+
+  end(exchange: Exchange, error: ChannelError.ChannelError): void {
+    for (const running of this.#running ?? []) {
+      if (running.exchange === exchange && !exchange.isAnswered) {
+        this.#giveUp(exchange, Reply.refused(error), running.fiber)
+      }
+    }
   }
 
   /** Ends what nobody waits for any more. */

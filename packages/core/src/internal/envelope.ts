@@ -77,9 +77,14 @@ const nameOf = (value: unknown): string =>
 /** The keys of a request that are the protocol's own. */
 export const reservedKeys: ReadonlySet<string> = new Set(["action", "route", "data", "request_id"])
 
+/** One more of them, for actions that are done once for each key; for all others it is a field. */
+export const idempotencyKey = "idempotency_key"
+
 /** The other keys of a request, as own properties whatever they are called: `fromEntries` defines, it does not assign. */
-export const fields = (body: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
-  Object.fromEntries(Object.entries(body).filter(([key]) => !reservedKeys.has(key)))
+export const fields = (body: Readonly<Record<string, unknown>>, isKeyed: boolean): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(
+    Object.entries(body).filter(([key]) => !reservedKeys.has(key) && !(isKeyed && key === idempotencyKey))
+  )
 
 /** Writes a reply, its keys in the protocol's order; `errors`, `data` and `action` are JSON already. */
 export const write = (

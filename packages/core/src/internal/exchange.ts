@@ -9,11 +9,13 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as ChannelError from "../ChannelError.ts"
 import type * as ChannelLayer from "../ChannelLayer.ts"
 import * as Decision from "../Decision.ts"
 import type { Request } from "../Handlers.ts"
+import type { Claimed } from "../Idempotency.ts"
 import type * as Permission from "../Permission.ts"
 import * as Query from "../Query.ts"
 import * as Reply from "../Reply.ts"
@@ -22,6 +24,7 @@ import type * as compile from "./compile.ts"
 import * as decide from "./decide.ts"
 import * as Envelope from "./envelope.ts"
 import { deniedBy, failureOf } from "./failure.ts"
+import * as Idempotency from "./idempotency.ts"
 import type { Recorder } from "./observe.ts"
 import { problemsOf } from "./problems.ts"
 import type { Standing } from "./standing.ts"
@@ -36,6 +39,11 @@ export interface Context {
   readonly standing: Standing
   /** Writes the reply of a failure, and logs what broke. */
   readonly refuse: (echo: Envelope.Echo, failure: Reply.Failure) => string
+  /** The errors of that reply, as JSON. */
+  errorsOf(echo: Envelope.Echo, failure: Reply.Failure): string
+  fork(effect: Effect.Effect<void, never, unknown>): Fiber.Fiber<void>
+  /** Ends a request that may not go on, and answers it. */
+  end(exchange: Exchange, error: ChannelError.ChannelError): void
   /** Whether the connection is in a group of this name. */
   readonly isIn: (group: string) => boolean
   /** Sends an event to the groups that the connection is in. */
@@ -73,7 +81,11 @@ const Stage = {
   /** The object is loaded, its permission decided, and the handler run, in one. */
   Transaction: 16,
   /** The items of a stream are sent. */
-  Stream: 17
+  Stream: 17,
+  /** It is found out whether it has been done already, by its key. */
+  Key: 18,
+  /** What came of it is remembered, by its key. */
+  Outcome: 19
 } as const
 
 type Stage = (typeof Stage)[keyof typeof Stage]
@@ -125,8 +137,10 @@ export class Exchange {
   #decidedIn: "action" | "object" | undefined = undefined
   /** Which of them was refused, while its problems are looked for. */
   #refused: typeof Stage.Payload | typeof Stage.Fields = Stage.Payload
-  /** The reply of a success, `""` where it is not answered. */
+  /** The reply of a success, `""` where it is not answered; of a declared error, where that is remembered. */
   #success = ""
+  /** By what it is done once, where it has a key. */
+  #key: Idempotency.Key | undefined = undefined
   #reply: string | undefined = undefined
 
   constructor(context: Context, frame: string | Uint8Array) {
@@ -192,6 +206,23 @@ export class Exchange {
     return this.#streaming !== undefined
   }
 
+  /** Whether it has begun what is done once, and runs to its end though its client has gone. */
+  get isLasting(): boolean {
+    return this.#key?.isHeld === true
+  }
+
+  /** Whether all that ask again are answered with what came of it. */
+  get isKept(): boolean {
+    return this.#key?.isKept === true
+  }
+
+  /** It is over, or begins anew: somebody else may do what is done once, unless it has been done. */
+  release(): void {
+    if (this.#key === undefined) return
+    this.#key.release()
+    this.#key = undefined
+  }
+
   /** What handlers of our own see of it. */
   look(): Inside {
     return this.#inside ??= new Inside(
@@ -235,6 +266,7 @@ export class Exchange {
   }
 
   #restart(): void {
+    this.release()
     this.#request.reset(this.#context.params)
     this.#isRunning = false
     this.#residuals = undefined
@@ -279,7 +311,7 @@ export class Exchange {
         const { decodeFields } = this.endpoint!
         const fields = decodeFields === undefined
           ? undefined
-          : Envelope.fields((this.envelope as Envelope.Envelope).body)
+          : Envelope.fields((this.envelope as Envelope.Envelope).body, this.endpoint!.isKeyed)
         return this.#decode(decodeFields, fields)
       }
       case Stage.Problems: {
@@ -287,7 +319,10 @@ export class Exchange {
         return attempt((this.#refused === Stage.Payload ? decodePayload : decodeFields)!, this.#value, allErrors)
       }
       case Stage.Object: {
-        const { load, transaction } = this.endpoint!
+        const { isKeyed, load, transaction } = this.endpoint!
+        if (isKeyed && this.#key === undefined && Idempotency.isAsked(this.envelope as Envelope.Envelope)) {
+          return this.#to(Stage.Key)
+        }
         if (load === undefined) return this.#to(Stage.Handler)
         return transaction === undefined ? attempt(load, this.#request) : this.#to(Stage.Transaction)
       }
@@ -312,6 +347,44 @@ export class Exchange {
         return this.#value as Work
       case Stage.Failure:
         return this.#value as Work
+      case Stage.Key:
+        return this.#claim()
+      case Stage.Outcome:
+        return this.#key!.keep
+    }
+  }
+
+  /** Looks whether it has been done, and claims to do it. */
+  #claim(): Work | undefined {
+    const context = this.#context
+    try {
+      const key = Idempotency.read(this.envelope as Envelope.Envelope, this.endpoint!, context.standing, {
+        fork: (effect) => context.fork(effect),
+        lost: (error) => context.end(this, error)
+      })
+      if (!(key instanceof Idempotency.Key)) return this.#refuse(key)
+      this.#key = key
+      return key.claim
+    } catch (defect) {
+      return Exit.die(defect)
+    }
+  }
+
+  /** Goes on as the key says. */
+  #claimed(claimed: Claimed): void {
+    switch (claimed._tag) {
+      case "Claimed":
+        this.#to(Stage.Object)
+        break
+      case "Known": {
+        const { data, errors, status } = claimed.outcome
+        if (this.#decidedIn !== undefined) this.#count("Allow", "", this.#decidedIn)
+        const { json, reply } = this.endpoint!
+        this.#reply = reply || status >= 400 ? Envelope.write(this.envelope, status, errors, data, json) : ""
+        break
+      }
+      case "Reused":
+        this.#refuse(new ChannelError.IdempotencyKeyReused())
     }
   }
 
@@ -421,10 +494,16 @@ export class Exchange {
         this.#send(this.endpoint!.broadcast!, exit.value as ChannelLayer.Envelope)
         break
       case Stage.Broadcast:
-        this.#reply = this.#success
+        this.#conclude()
         break
       case Stage.Failure:
-        this.#reply = this.#context.refuse(this.envelope, exit.value as Reply.Failure)
+        this.#failed(exit.value as Reply.Failure)
+        break
+      case Stage.Key:
+        this.#claimed(exit.value as Claimed)
+        break
+      case Stage.Outcome:
+        this.#reply = this.#success
     }
   }
 
@@ -503,13 +582,18 @@ export class Exchange {
     const endpoint = this.endpoint!
     try {
       // What is not answered is not written.
-      this.#success = endpoint.reply
-        ? Envelope.write(this.envelope, endpoint.status, "[]", JSON.stringify(data) ?? "null", endpoint.json)
-        : ""
+      const json = endpoint.reply ? JSON.stringify(data) ?? "null" : "null"
+      this.#success = endpoint.reply ? Envelope.write(this.envelope, endpoint.status, "[]", json, endpoint.json) : ""
+      if (this.#key !== undefined) this.#key.outcome = { status: endpoint.status, errors: "[]", data: json }
     } catch (defect) {
       return this.#fail(Cause.die(defect))
     }
-    if (endpoint.broadcast !== undefined) return this.#to(Stage.Event)
+    return endpoint.broadcast === undefined ? this.#conclude() : this.#to(Stage.Event)
+  }
+
+  /** Answers; what is done once, when that is remembered. */
+  #conclude(): undefined {
+    if (this.#key !== undefined) return this.#to(Stage.Outcome)
     this.#reply = this.#success
     return undefined
   }
@@ -530,8 +614,7 @@ export class Exchange {
     const broadcast = this.#context.broadcast(to, envelope)
     if (to.group.history === undefined || !to.event.isKept) {
       this.broadcast = broadcast
-      this.#reply = this.#success
-      return undefined
+      return this.#conclude()
     }
     this.isHolding = true
     this.#context.hold()
@@ -549,12 +632,23 @@ export class Exchange {
     const isHandler = this.#stage === Stage.Handler || this.#stage === Stage.Object ||
       this.#stage === Stage.Transaction || this.#stage === Stage.Stream
     const failure = failureOf(cause, isHandler ? this.endpoint?.errors : undefined)
+    if (this.#key !== undefined) this.#key.isOfHandler = isHandler
     if (Effect.isEffect(failure)) {
       this.#value = failure
       return this.#to(Stage.Failure)
     }
-    this.#reply = this.#context.refuse(this.envelope, failure)
-    return undefined
+    return this.#failed(failure)
+  }
+
+  #failed(failure: Reply.Failure): undefined {
+    if (this.#key?.isOfHandler !== true || failure._tag !== "Declared") {
+      this.#reply = this.#context.refuse(this.envelope, failure)
+      return undefined
+    }
+    const errors = this.#context.errorsOf(this.envelope, failure)
+    this.#key.outcome = { status: failure.status, errors, data: "null" }
+    this.#success = Envelope.write(this.envelope, failure.status, errors, "null")
+    return this.#conclude()
   }
 }
 

@@ -244,6 +244,51 @@ end
 return int(wait)
 `)
 
+/** What is known of something that is done once: nothing, where that has expired. */
+const entry = `
+local now = tonumber(ARGV[4]) or millis()
+local fingerprint, attempt, outcome, ends = unpack(redis.call('HMGET', KEYS[1], 'f', 'a', 'o', 'u'))
+if not ends or tonumber(ends) <= now then fingerprint, attempt, outcome = false, false, false end
+local isOurs = attempt == ARGV[2]
+local function write(...)
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 'f', ARGV[1], 'a', ARGV[2], 'u', int(now + tonumber(ARGV[3])), ...)
+  redis.call('PEXPIRE', KEYS[1], int(tonumber(ARGV[3]) + tonumber(ARGV[5])))
+end
+`
+
+/**
+ * An attempt claims what it wants to do, for some time. Answers with `claimed`, `reused`, `waiting`, or with `known` and the outcome.
+ *
+ * KEYS: entry. ARGV: fingerprint, attempt, how long it holds, what time it is, how much longer keys live.
+ */
+export const claimAttempt = script(`${entry}
+if fingerprint then
+  if fingerprint ~= ARGV[1] then return { 'reused' } end
+  if outcome then return { 'known', outcome } end
+  if not isOurs then return { 'waiting' } end
+end
+write()
+return { 'claimed' }
+`)
+
+/** An attempt still does what it has claimed. Answers with whether it is its own. KEYS and ARGV as of a claim. */
+export const renewAttempt = script(`${entry}
+if fingerprint and not isOurs then return 0 end
+if not outcome then write() end
+return 1
+`)
+
+/** Keeps the outcome of an attempt, unless another one has the claim. KEYS and ARGV as of a claim, and the outcome. */
+export const keepOutcome = script(`${entry}
+if not fingerprint or isOurs then write('o', ARGV[6]) end
+`)
+
+/** An attempt gives up its claim. KEYS and ARGV as of a claim. */
+export const releaseAttempt = script(`${entry}
+if isOurs and not outcome then redis.call('DEL', KEYS[1]) end
+`)
+
 /** All scripts, to be loaded beforehand. */
 export const all: ReadonlyArray<Script> = [
   beat,
@@ -257,5 +302,9 @@ export const all: ReadonlyArray<Script> = [
   append,
   resume,
   since,
-  throttle
+  throttle,
+  claimAttempt,
+  renewAttempt,
+  keepOutcome,
+  releaseAttempt
 ]

@@ -5,13 +5,7 @@ import type * as Throttle from "@effect-channels/core/Throttle"
 import * as Effect from "effect/Effect"
 import type { Link } from "./link.ts"
 import * as scripts from "./scripts.ts"
-
-/** What time it is, where that is not for Redis to say. */
-export interface Time {
-  readonly now: Effect.Effect<number>
-  /** How much longer keys live than that time says, in milliseconds of Redis. */
-  readonly slack: number
-}
+import type { Time } from "./time.ts"
 
 /** A store of throttles. */
 export const makeStore = (link: Link, prefix: string, time?: Time): Throttle.Store => {

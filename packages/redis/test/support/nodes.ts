@@ -3,6 +3,7 @@
  */
 import { ChannelLayer } from "@effect-channels/core"
 import * as Authority from "@effect-channels/core/Authority"
+import * as Idempotency from "@effect-channels/core/Idempotency"
 import * as Throttle from "@effect-channels/core/Throttle"
 import { RedisChannels } from "@effect-channels/redis"
 import { assert } from "@effect/vitest"
@@ -19,6 +20,7 @@ export interface Node {
   readonly layer: ChannelLayer.ChannelLayer["Service"]
   readonly authority: Authority.Authority
   readonly store: Throttle.Store
+  readonly outcomes: Idempotency.Store
 }
 
 /** A node as long as the scope is open. */
@@ -28,7 +30,8 @@ export const makeNode = (
   Effect.map(Layer.build(Layer.fresh(RedisChannels.layer(options))), (context) => ({
     layer: Context.get(context, ChannelLayer.ChannelLayer),
     authority: Context.get(context, Authority.Authority),
-    store: Context.get(context, Throttle.Store)
+    store: Context.get(context, Throttle.Store),
+    outcomes: Context.get(context, Idempotency.Store)
   }))
 
 /** Says nothing of what is expected to go wrong. */

@@ -126,10 +126,7 @@ const endpoint = (place: Endpoints.Endpoint): Endpoint => {
   }
 }
 
-const repeatsOf = (action: Action.Any): Repeats => {
-  const { idempotent } = action as { readonly idempotent?: boolean | "key" }
-  return idempotent === "key" ? "byKey" : idempotent === true ? "asIs" : "no"
-}
+const repeatsOf = ({ idempotent }: Action.Any): Repeats => idempotent === "key" ? "byKey" : idempotent ? "asIs" : "no"
 
 /** The parts of a call. Fails where they do not fit their schemas: such a call is not sent. */
 export const encode = (

@@ -43,6 +43,8 @@ export const own = (failure: Failure): CallError => {
       return new Timeout({ message: detail ?? "The action took too long, and was ended", by: "server" })
     case 413:
       return new ChannelError.MessageTooLarge({ message: detail ?? "The message is too large" })
+    case 422:
+      return new ChannelError.IdempotencyKeyReused()
     case 429:
       return new ChannelError.Throttled({ retryAfter: retryAfter(errors) ?? 0 })
     case 503:

@@ -16,6 +16,7 @@ import type { ConnectionScope, Handshake } from "../../ConnectionScope.ts"
 import type * as Consumer from "../../Consumer.ts"
 import type * as Event from "../../Event.ts"
 import * as Handlers from "../../Handlers.ts"
+import * as Idempotency from "../../Idempotency.ts"
 import type * as Permission from "../../Permission.ts"
 import * as Pipeline from "../../Pipeline.ts"
 import type * as Reply from "../../Reply.ts"
@@ -265,7 +266,7 @@ let connections = 0
 /**
  * Connects to a consumer in memory; the connection lives as long as the scope. It is decided, and ends, as a real one does, by
  * the clock of the test. Throttles count together on all connections of one build of the consumer's layer, where no store is
- * provided. Fails when the handshake is refused.
+ * provided; so are outcomes remembered that are done once for each key. Fails when the handshake is refused.
  *
  * **Example** (A test)
  *
@@ -358,12 +359,15 @@ export const serve = Effect.fnUntraced(function*(consumer: Consumer.Any, acting:
 
 const forTests = new WeakMap<compile.Consumer, compile.Consumer>()
 
-/** The store of throttles that a process shares would carry counts from one test to the next. */
+/** The stores that a process shares would carry counts and outcomes from one test to the next. */
 const forTest = (consumer: compile.Consumer): compile.Consumer => {
-  if (Context.getOrUndefined(consumer.context, Throttle.Store) !== undefined) return consumer
   let isolated = forTests.get(consumer)
   if (isolated === undefined) {
-    const context = Context.add(consumer.context, Throttle.Store, Throttle.makeMemory()) as typeof consumer.context
+    const context = Context.mergeAll(
+      Context.make(Throttle.Store, Throttle.makeMemory()),
+      Context.make(Idempotency.Store, Idempotency.makeMemory()),
+      consumer.context
+    )
     forTests.set(consumer, isolated = { ...consumer, context })
   }
   return isolated
