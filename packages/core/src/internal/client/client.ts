@@ -202,6 +202,8 @@ const clientOf = (
         if (heard._tag === "Ended") inbox.end()
       })
       line.use()
+      if (line.status._tag === "Refused") inbox.fail(line.status.error)
+      if (line.isOver) inbox.end()
       return off
     }, buffer)
 
@@ -299,7 +301,7 @@ const clientOf = (
 
   const connect: Effect.Effect<void, ConnectionRefused> = Effect.callback((resume) => {
     const look = (status: Status): void => {
-      if (status._tag === "Connected") resume(Effect.void)
+      if (status._tag === "Connected" && line.isConnected) resume(Effect.void)
       else if (status._tag === "Refused") resume(Effect.fail(status.error))
     }
     line.connect()
@@ -324,6 +326,7 @@ const clientOf = (
         line.statuses.add((status) => inbox.offer(status)),
         line.heard.add((heard) => heard._tag === "Ended" && inbox.end())
       ]
+      if (line.isOver) inbox.end()
       return () => offs.forEach((off) => off())
     }),
     Effect.succeed
@@ -331,10 +334,10 @@ const clientOf = (
 
   const onConnect = <E, R>(effect: Effect.Effect<unknown, E, R>): Effect.Effect<void, E, R | Scope.Scope> =>
     Effect.gen(function*() {
-      const outer = yield* Effect.context<R>()
-      let done: ((exit: Exit.Exit<unknown, E>) => void) | undefined
+      const once = Effect.provideContext(effect, yield* Effect.context<R>())
+      let done: ((exit: Effect.Effect<unknown, E>) => void) | undefined
       let first: Exit.Exit<unknown, E> | undefined
-      const hook = Effect.flatMap(Effect.exit(Effect.provideContext(effect, outer)), (exit) => {
+      const hook = Effect.flatMap(Effect.exit(once), (exit) => {
         const isFirst = first === undefined
         done?.(first ??= exit)
         return isFirst || Exit.isSuccess(exit)
@@ -346,9 +349,18 @@ const clientOf = (
         () => Effect.sync(() => line.hooks.delete(hook))
       )
       line.use()
-      if (line.status._tag === "Connected") yield* hook
+      const waits = ["Connecting", "Waiting"].includes(line.status._tag)
+      if (!waits) yield* hook
       yield* first ?? Effect.callback<unknown, E>((resume) => {
-        done = resume
+        const off = line.statuses.add(({ _tag }) => {
+          // What is asked says why there is none.
+          if (_tag === "Refused" || _tag === "Idle") done?.(once)
+        })
+        done = (exit) => {
+          off()
+          resume(exit)
+        }
+        return Effect.sync(off)
       })
     })
 

@@ -149,6 +149,16 @@ export class Line {
     return this.#status
   }
 
+  /** Whether there is a connection: `status` says so a little longer than that. */
+  get isConnected(): boolean {
+    return this.#session !== undefined
+  }
+
+  /** Whether the client has ended. */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
   /** What the next call is encoded by. */
   get codec(): Codec.Codec {
     return this.#session?.codec ?? this.#options.codecs[0]!
@@ -196,7 +206,8 @@ export class Line {
   }
 
   #hurry(): void {
-    this.#isHurried = true
+    // Whoever has a connection hurries for nothing, also when it is lost later.
+    if (this.#session === undefined) this.#isHurried = true
     this.#wishes.tell()
   }
 
@@ -222,6 +233,8 @@ export class Line {
   }
 
   #become(status: Status): void {
+    const before = this.#status
+    if (before._tag === "Connecting" && status._tag === "Connecting" && before.attempt === status.attempt) return
     this.#status = status
     this.statuses.tell(status)
   }
@@ -301,16 +314,13 @@ export class Line {
   }
 
   #encode(call: Call, codec: Codec.Codec): Effect.Effect<boolean> {
-    return Effect.matchCause(call.encode(codec), {
-      onSuccess: (parts) => {
+    return Effect.map(Effect.exit(call.encode(codec)), (exit) => {
+      if (exit._tag === "Failure") this.#fail(call, `It cannot be sent as ${codec.subprotocol}`)
+      else {
         call.codec = codec
-        call.parts = parts
-        return true
-      },
-      onFailure: () => {
-        this.#fail(call, `It cannot be sent as ${codec.subprotocol}`)
-        return false
+        call.parts = exit.value
       }
+      return exit._tag === "Success"
     })
   }
 
@@ -460,6 +470,7 @@ export class Line {
       const startedAt = this.#now()
       const session: Session = { link, codec, heardAt: startedAt }
       this.#session = session
+      this.#isHurried = false
       this.#unauthenticated = 0
       this.heard.tell({ _tag: "Connected", isAgain: this.#hasConnected })
       this.#hasConnected = true
