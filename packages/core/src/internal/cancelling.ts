@@ -10,8 +10,9 @@
 import type * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as ChannelError from "../ChannelError.ts"
-import * as Envelope from "./envelope.ts"
+import type * as Envelope from "./envelope.ts"
 import { problemsOf } from "./exchange.ts"
+import type { Frame, Wire } from "./wire.ts"
 
 /** The name of the action. */
 export const action = "$cancel"
@@ -23,11 +24,13 @@ const decode: (data: unknown, options: { readonly errors: "all" }) => Exit.Exit<
   Schema.decodeUnknownExit(Data)
 
 /**
- * Whether a frame may name one of the protocol's own actions, which begin with "$", in whichever way its JSON spells that: such a
- * one is read before it is put in line.
+ * Whether a frame may name one of the protocol's own actions, which begin with "$", in whichever way its JSON spells that, or a
+ * binary one: such a one is read before it is put in line.
  */
 export const isLikely = (frame: string | Uint8Array): boolean =>
-  typeof frame === "string" && (frame.includes("\"$") || frame.includes("\"\\u0024"))
+  typeof frame === "string" ? frame.includes("\"$") || frame.includes("\"\\u0024") : frame.includes(dollar)
+
+const dollar = 0x24
 
 /** Whether a request is one of these. */
 export const isCancel = (envelope: Envelope.Envelope | Envelope.Unreadable): envelope is Envelope.Envelope =>
@@ -46,4 +49,4 @@ export const notFound = (id: string | number): ChannelError.RequestNotFound =>
   new ChannelError.RequestNotFound({ message: `There is no request ${JSON.stringify(id)} in flight` })
 
 /** The reply to one that was done. */
-export const reply = (echo: Envelope.Echo): string => Envelope.write(echo, 200, "[]", "null")
+export const reply = (wire: Wire, echo: Envelope.Echo): Frame => wire.reply(echo, 200, null)

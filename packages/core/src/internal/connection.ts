@@ -32,6 +32,7 @@ import type { Registry } from "./registry.ts"
 import * as Renewal from "./renewal.ts"
 import type { Standing } from "./standing.ts"
 import { Outlet } from "./streaming.ts"
+import * as Wire from "./wire.ts"
 
 /** What one connection may ask of the server; see `Pipeline.Limits`. */
 export interface Limits {
@@ -72,6 +73,7 @@ interface Change {
 /** The messages of one connection. */
 export class Connection {
   readonly consumer: compile.Consumer
+  readonly wire: Wire.Wire
   readonly params: Readonly<Record<string, unknown>>
   readonly standing: Standing
   readonly #registry: Registry | undefined
@@ -112,10 +114,12 @@ export class Connection {
     standing: Standing,
     params: Readonly<Record<string, unknown>>,
     limits: Limits,
-    registry: Registry | undefined
+    registry: Registry | undefined,
+    wire: Wire.Wire = Wire.json
   ) {
     this.consumer = standing.consumer
     this.standing = standing
+    this.wire = wire
     this.params = params
     this.#limits = limits
     this.#registry = registry
@@ -208,10 +212,10 @@ export class Connection {
   }
 
   /** Writes the reply of a failure, and logs what broke. */
-  refuse(echo: Envelope.Echo, failure: Reply.Failure): string {
+  refuse(echo: Envelope.Echo, failure: Reply.Failure): Wire.Frame {
     if (failure._tag === "Defect") this.#log(echo, failure.cause)
     const errors = errorsOf(this.consumer.formatError, failure, (cause) => this.#log(echo, cause))
-    return Envelope.write(echo, failure.status, errors, "null")
+    return this.wire.refusal(echo, failure.status, errors)
   }
 
   #log(echo: Envelope.Echo, cause: Cause.Cause<unknown>): void {
@@ -238,7 +242,7 @@ export class Connection {
       return this.#send(this.#refused(
         Envelope.nothing,
         new ChannelError.MessageTooLarge({
-          message: `A message has at most ${this.#limits.maxMessage} characters: this one has ${frame.length}`
+          message: `A message has at most ${this.#limits.maxMessage} ${this.wire.unit}: this one has ${frame.length}`
         })
       ))
     }
@@ -255,7 +259,7 @@ export class Connection {
   }
 
   #turnAway(message: string | Uint8Array | Envelope.Echo): void {
-    const echo = typeof message === "string" || message instanceof Uint8Array ? Envelope.read(message) : message
+    const echo = typeof message === "string" || message instanceof Uint8Array ? this.wire.read(message) : message
     const most = `At most ${this.#limits.maxInFlight} requests of a connection are in flight: repeat this one later`
     this.#send(this.refuse(
       echo,
@@ -282,7 +286,7 @@ export class Connection {
       this.#answered(exchange)
     }
     const isFound = isStarting || running.length + waiting.length > 0
-    this.#send(isFound ? Cancelling.reply(envelope) : this.#refused(envelope, Cancelling.notFound(id)))
+    this.#send(isFound ? Cancelling.reply(this.wire, envelope) : this.#refused(envelope, Cancelling.notFound(id)))
     this.#done()
   }
 
@@ -296,7 +300,7 @@ export class Connection {
     return waiting.filter(isMeant)
   }
 
-  #refused(echo: Envelope.Echo, error: ChannelError.ChannelError): string {
+  #refused(echo: Envelope.Echo, error: ChannelError.ChannelError): Wire.Frame {
     return this.refuse(echo, Reply.refused(error))
   }
 
@@ -325,7 +329,7 @@ export class Connection {
   }
 
   /** What breaks in here is our own mistake. It costs a request its answer, not the connection its life. */
-  #advance(exchange: Exchange, exit?: Exit.Exit<unknown, unknown>): string | undefined {
+  #advance(exchange: Exchange, exit?: Exit.Exit<unknown, unknown>): Wire.Frame | undefined {
     const outer = this.#driven
     this.#driven = exchange
     try {
@@ -338,7 +342,7 @@ export class Connection {
   }
 
   /** Runs what an exchange waits for until it has its reply, or has to wait in earnest. */
-  #drive(lane: Lane, exchange: Exchange, reply: string | undefined, running: Running | undefined): void {
+  #drive(lane: Lane, exchange: Exchange, reply: Wire.Frame | undefined, running: Running | undefined): void {
     // It may be answered from outside while it goes on, by what it does itself.
     while (reply === undefined && !exchange.isAnswered) {
       if (exchange.isStreaming) lane = this.#stepAside(lane, running)
@@ -409,7 +413,7 @@ export class Connection {
     this.#pump(lane)
   }
 
-  #answer(exchange: Exchange, reply: string): void {
+  #answer(exchange: Exchange, reply: Wire.Frame): void {
     this.#record(exchange)
     // Nothing follows a close frame; and some successes are not answered.
     if (this.#closing === undefined && reply !== "") this.#send(reply)
@@ -445,7 +449,7 @@ export class Connection {
   }
 
   /** Sends a reply. A client that does not read its replies is not read either, until it does. */
-  #send(reply: string): void {
+  #send(reply: Wire.Frame): void {
     const transport = this.#transport
     if (this.#isClosed || transport === undefined) return
     transport.send(reply)
@@ -473,7 +477,7 @@ export class Connection {
       this.#transport.unsent() <= windowOf(this.maxUnsent)
     ) {
       event.deliveries.sent()
-      return this.#transport.send(message.frame)
+      return this.#transport.send(this.wire.event(message))
     }
     try {
       const delivery = isJoining ? new Delivery(message, event) : this.#deliveryOf(message, event)
@@ -758,7 +762,7 @@ export class Connection {
         yield* this.#redecide(isOutdated ? this.standing.refresh(undefined) : this.standing.connect(undefined)).pipe(
           Effect.tapCause((cause) => Effect.map(this.#failure(cause), reply))
         )
-        this.#answer(exchange, Renewal.reply(exchange.envelope, this.standing.expiresAt))
+        this.#answer(exchange, Renewal.reply(this.wire, exchange.envelope, this.standing.expiresAt))
       })
     })
   }

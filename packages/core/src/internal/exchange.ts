@@ -26,16 +26,19 @@ import { deniedBy, failureOf } from "./failure.ts"
 import type { Recorder } from "./observe.ts"
 import type { Standing } from "./standing.ts"
 import { Inside, inside, type Outlet, Streaming } from "./streaming.ts"
+import type { Frame, Wire } from "./wire.ts"
 
 /** What an exchange needs of its connection. */
 export interface Context {
   readonly consumer: compile.Consumer
+  /** How its frames are read and written. */
+  readonly wire: Wire
   /** The decoded parameters of the consumer's path. */
   readonly params: Readonly<Record<string, unknown>>
   /** What permissions are decided by. */
   readonly standing: Standing
   /** Writes the reply of a failure, and logs what broke. */
-  readonly refuse: (echo: Envelope.Echo, failure: Reply.Failure) => string
+  readonly refuse: (echo: Envelope.Echo, failure: Reply.Failure) => Frame
   /** Whether the connection is in a group of this name. */
   readonly isIn: (group: string) => boolean
   /** Sends an event to the groups that the connection is in. */
@@ -126,12 +129,12 @@ export class Exchange {
   /** Which of them was refused, while its problems are looked for. */
   #refused: typeof Stage.Payload | typeof Stage.Fields = Stage.Payload
   /** The reply of a success, `""` where it is not answered. */
-  #success = ""
-  #reply: string | undefined = undefined
+  #success: Frame = ""
+  #reply: Frame | undefined = undefined
 
   constructor(context: Context, frame: string | Uint8Array) {
     this.#context = context
-    this.envelope = Envelope.read(frame)
+    this.envelope = context.wire.read(frame)
     this.#request = new MessageRequest(this.envelope, context.params, context, this)
     const match = "body" in this.envelope ? context.consumer.routes.find(this.#request.route) : undefined
     if (match === undefined) return
@@ -146,7 +149,7 @@ export class Exchange {
   }
 
   /** Goes on until there is a reply, or something to wait for: then it answers `undefined`. */
-  advance(): string | undefined {
+  advance(): Frame | undefined {
     while (this.#reply === undefined) {
       const work = this.#enter()
       if (work === undefined) continue
@@ -160,7 +163,7 @@ export class Exchange {
   }
 
   /** Goes on with the exit of what it waited for; from the beginning, where it was let in by what no longer counts. */
-  resume(exit: Exit.Exit<unknown, unknown>): string | undefined {
+  resume(exit: Exit.Exit<unknown, unknown>): Frame | undefined {
     this.waitsFor = undefined
     if (this.isRunning ? this.#isOfOthers : this.isOutdated) this.#restart()
     else this.#leave(exit)
@@ -504,7 +507,7 @@ export class Exchange {
     try {
       // What is not answered is not written.
       this.#success = endpoint.reply
-        ? Envelope.write(this.envelope, endpoint.status, "[]", JSON.stringify(data) ?? "null", endpoint.json)
+        ? this.#context.wire.reply(this.envelope, endpoint.status, data, endpoint.json)
         : ""
     } catch (defect) {
       return this.#fail(Cause.die(defect))
