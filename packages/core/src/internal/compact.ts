@@ -23,7 +23,8 @@
  *
  * A varint has seven bits in each byte, the lowest first; all bytes but its last are from 80 on. Numbers of several bytes have the
  * lowest first. A key is a varint, twice how many bytes of UTF-8 follow; or once more than twice the number of one of
- * {@link keys}. A shape counts from where its keys are, after the {@link shapes} that each frame begins with.
+ * {@link keys}; or 255, for one that is no Unicode, then as in 88. A shape counts from where its keys are, after the {@link shapes}
+ * that each frame begins with.
  */
 import * as Base64 from "effect/encoding/Base64"
 
@@ -70,6 +71,9 @@ const shapes: ReadonlyArray<ReadonlyArray<string>> = [
   ["type", "data", "id", "group", "params"],
   ["detail", "code"]
 ]
+
+/** What stands for a key that is no Unicode. */
+const utf16Key = 255
 
 const keyNumbers = new Map(keys.map((key, i) => [key, i]))
 
@@ -272,7 +276,10 @@ class Writer {
     // Where its bytes are, if they are as many as its characters: then nothing has to be moved.
     const guess = start + headSize(text.length)
     const { written } = encoder.encodeInto(text, this.#bytes.subarray(guess))
-    if (written > text.length && halfPair.test(text)) return this.#utf16(text)
+    if (written > text.length && halfPair.test(text)) {
+      this.#bytes[this.#at++] = Tag.Utf16
+      return this.#utf16(text)
+    }
     const at = start + headSize(written)
     if (at !== guess) this.#bytes.copyWithin(at, guess, guess + written)
     this.#length(written)
@@ -280,7 +287,8 @@ class Writer {
   }
 
   #utf16(text: string): void {
-    this.#tagged(Tag.Utf16, text.length)
+    this.#ensure(9 + text.length * 2)
+    this.#varint(text.length)
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i)
       this.#bytes[this.#at++] = unit & 255
@@ -346,6 +354,10 @@ class Writer {
         this.#at = start + i
         return
       }
+    }
+    if (halfPair.test(name)) {
+      this.#varint(utf16Key)
+      return this.#utf16(name)
     }
     const bytes = encoder.encode(name)
     this.#varint(bytes.length * 2)
@@ -607,7 +619,11 @@ class Reader {
     const names: Array<string> = []
     for (let i = 0; i < length; i++) {
       const code = this.#varint()
-      const key = code % 2 === 1 ? keys[(code - 1) / 2] : this.#text(code / 2)
+      const key = code === utf16Key
+        ? this.#utf16(this.#varint())
+        : code % 2 === 1
+        ? keys[(code - 1) / 2]
+        : this.#text(code / 2)
       if (key === undefined) throw malformed
       names.push(key)
     }
