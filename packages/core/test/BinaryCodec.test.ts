@@ -132,6 +132,13 @@ describe("values", () => {
     assert.strictEqual(Compact.write(new Array(10).fill(row)).length - one, 9 * (1 + 1 + 2 + 1))
   })
 
+  it("takes texts of any length for what they are", () => {
+    const length = 30_000_000
+    for (const text of ["QUJD".repeat(length / 4), "QUJD".repeat(length / 4 - 1) + "QU!D"]) {
+      assert.isTrue(valueOf(Compact.write(text)) === text)
+    }
+  })
+
   it("sends bytes as bytes", () => {
     const bytes = new Uint8Array(3000).map((_, i) => i * 7)
     const encoded = Schema.encodeSync(Schema.toCodecJson(Schema.Uint8Array))(bytes)

@@ -119,10 +119,11 @@ const maxShapes = 64
 
 const powers: ReadonlyArray<number> = [1, 10, 100, 1000, 1e4, 1e5, 1e6]
 
-/** Below that, a product with one of the powers is exact. */
-const maxMantissa = 2 ** 52
+/** A longer one is not shorter than eight bytes. */
+const maxMantissa = 2 ** 41
 
-const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
+/** A search for one character, which needs no more room however long a text is. */
+const notBase64 = /[^A-Za-z0-9+/]/
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const halfPair = /\p{Surrogate}/u
 
@@ -198,12 +199,9 @@ class Writer {
     }
     if (!Number.isFinite(value)) return this.#byte(Tag.Null)
     for (let scale = 1; scale < powers.length; scale++) {
-      const mantissa = Math.abs(value) * powers[scale]!
-      if (mantissa >= maxMantissa / 2) break
-      const whole = Math.round(mantissa)
+      const whole = Math.round(Math.abs(value) * powers[scale]!)
+      if (whole >= maxMantissa) break
       if (whole / powers[scale]! !== Math.abs(value)) continue
-      // Longer than this, eight bytes are as good.
-      if (whole >= 2 ** 41) break
       this.#ensure(10)
       this.#bytes[this.#at++] = Tag.Decimal
       this.#bytes[this.#at++] = scale
@@ -226,10 +224,9 @@ class Writer {
       this.#bytes[this.#at++] = Tag.Uuid
       for (const pair of text.replaceAll("-", "").match(/../g)!) this.#bytes[this.#at++] = Number.parseInt(pair, 16)
       return
-    } else if (length >= minBase64 && length % 4 === 0 && base64.test(text)) {
+    } else if (length >= minBase64 && length % 4 === 0 && isBase64(text)) {
       const bytes = Base64.decode(text)
-      // Some say the same in several ways.
-      if (bytes._tag === "Success" && Base64.encode(bytes.success) === text) {
+      if (bytes._tag === "Success") {
         this.#tagged(Tag.Base64, bytes.success.length)
         return this.#all(bytes.success)
       }
@@ -369,6 +366,17 @@ const isSame = (some: ReadonlyArray<string>, others: ReadonlyArray<string>): boo
   if (some.length !== others.length) return false
   for (let i = 0; i < some.length; i++) if (some[i] !== others[i]) return false
   return true
+}
+
+/** Whether a text of four, eight, ... characters is what Base64 makes of bytes. */
+const isBase64 = (text: string): boolean => {
+  const end = text.search(notBase64)
+  if (end < 0) return true
+  if (end < text.length - 2) return false
+  // The last ones say the same in several ways.
+  const last = text.slice(-4)
+  const bytes = Base64.decode(last)
+  return bytes._tag === "Success" && Base64.encode(bytes.success) === last
 }
 
 const headSize = (length: number): number => length < 32 ? 1 : 1 + varintSize(length)
