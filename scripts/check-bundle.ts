@@ -1,6 +1,6 @@
 /**
  * Bundles core for the browser (a `node:` import fails here) and prints what it weighs, minified and gzipped: all of it,
- * and the client alone. The first number includes the parts of Effect that are used, the second does not.
+ * binary frames, and the client alone. The first number includes the parts of Effect that are used, the second does not.
  */
 import * as esbuild from "esbuild"
 import * as fs from "node:fs"
@@ -27,6 +27,7 @@ const weigh = (contents: string, external: ReadonlyArray<string>): string => {
 
 const entries: ReadonlyArray<readonly [name: string, contents: string]> = [
   ["all of core", `export * from "./index.ts"`],
+  ["binary frames", `export * as BinaryCodec from "./BinaryCodec.ts"`],
   ...fs.existsSync(path.join(src, "Client.ts"))
     ? [["the client", `export * as Client from "./Client.ts"`] as const]
     : []

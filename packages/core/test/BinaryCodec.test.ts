@@ -56,7 +56,7 @@ describe("values", () => {
     ["a prototype", JSON.parse("{\"__proto__\":{\"a\":1},\"b\":[{\"__proto__\":2}]}")],
     ["keys of all kinds", { "": 1, ü: 2, "\u0000": 3, ["x".repeat(100)]: 4, "\u{1f600}": 5, action: 6, "0": 7 }],
     ["whole numbers", [0, 63, 64, 127, 128, 2 ** 31, 2 ** 32, 2 ** 53 - 1, 2 ** 53, 1e21, -1, -64, -(2 ** 53) + 1]],
-    ["decimal numbers", [0.1, -0.25, 3.14159, 1e-7, 123456.789, 1 / 3, 5e-324, 1.7976931348623157e308, 0.1 + 0.2]],
+    ["decimal numbers", [0.1, -0.25, 3.25159, 1e-7, 123456.789, 1 / 3, 5e-324, 1.7976931348623157e308, 0.1 + 0.2]],
     [
       "texts of all lengths",
       Array.from({ length: 300 }, (_, i) => "abcdefgh".repeat(40).slice(0, i) + (i % 3 ? "" : "ü"))
@@ -129,7 +129,7 @@ describe("values", () => {
   it("says the keys of a list once", () => {
     const row = { identifier: 1, description: "a", quantity: 2 }
     const one = Compact.write([row]).length
-    assert.strictEqual(Compact.write(new Array(10).fill(row)).length - one, 9 * (1 + 1 + 2 + 1))
+    assert.strictEqual(Compact.write(Array.from({ length: 10 }, () => row)).length - one, 9 * (1 + 1 + 2 + 1))
   })
 
   it("takes texts of any length for what they are", () => {
@@ -143,6 +143,37 @@ describe("values", () => {
     const bytes = new Uint8Array(3000).map((_, i) => i * 7)
     const encoded = Schema.encodeSync(Schema.toCodecJson(Schema.Uint8Array))(bytes)
     assert.isBelow(Compact.write(encoded).length, 3010)
+  })
+})
+
+describe("the bytes of", () => {
+  const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(" ")
+
+  // Others read them as well: they stay what they are.
+  it.each<[unknown, string]>([
+    [{ action: "post", data: { text: "hi" }, request_id: 1 }, "70 44 70 6f 73 74 8d 01 08 74 65 78 74 42 68 69 01"],
+    [{ action: "a", route: "b/", data: 1, request_id: "x" }, "71 41 61 42 62 2f 01 41 78"],
+    [{ data: { id: 7 }, request_id: 1 }, "72 8d 01 11 07 01"],
+    [{ data: { id: 7 }, status: 201, request_id: 1 }, "73 8d 01 11 07 83 c9 01 01"],
+    [{ errors: [{ detail: "no", code: "x" }], status: 403, request_id: 1 }, "74 61 77 42 6e 6f 41 78 83 93 03 01"],
+    [{ type: "said", data: null }, "75 44 73 61 69 64 80"],
+    [{ type: "t", data: 1, id: "2-0", group: "g", params: {} }, "76 41 74 01 43 32 2d 30 41 67 8d 00"],
+    [[{ a: 1, ü: 2 }, { a: 3, ü: 4 }], "62 8d 02 02 61 04 c3 bc 01 02 78 03 04"],
+    [{ ["\ud800"]: "\udc00" }, "8d 01 ff 01 01 00 d8 88 01 00 dc"],
+    [[null, false, true, 63, 64, -1, -300], "67 80 81 82 3f 83 40 84 00 84 ab 02"],
+    [[0.5, -1.25, 1 / 3], "63 86 01 0a 86 02 fb 01 85 55 55 55 55 55 55 d5 3f"],
+    ["x ".repeat(20), `87 28 ${new Array(20).fill("78 20").join(" ")}`],
+    ["AQID".repeat(8), `89 18 ${new Array(8).fill("01 02 03").join(" ")}`],
+    ["2030-01-01T00:00:00.000Z", "8a 80 e8 96 d6 8d 37"],
+    ["01234567-89ab-cdef-0123-456789abcdef", "8b 01 23 45 67 89 ab cd ef 01 23 45 67 89 ab cd ef"],
+    [new Array(16).fill(1), `8c 10 ${new Array(16).fill("01").join(" ")}`],
+    [
+      Object.fromEntries(["state", "object", "key", "token", "identity", "expires_at"].map((key) => [key, 0])),
+      "8d 06 2d 2f 31 33 35 37 00 00 00 00 00 00"
+    ]
+  ])("%j", (value, bytes) => {
+    assert.strictEqual(hex(Compact.write(value)), bytes)
+    sameAsJson(value)
   })
 })
 

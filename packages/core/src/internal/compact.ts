@@ -1,30 +1,12 @@
 /**
  * JSON values as bytes. What is written is what `JSON.stringify` would write, and what is read is what `JSON.parse` would give: the
- * same value, in fewer bytes. A value begins with a byte that says what it is:
+ * same value, in fewer bytes.
  *
- * | byte | value |
- * | --- | --- |
- * | 00 to 3f | a whole number from 0 to 63, the byte itself |
- * | 40 to 5f | a string of 0 to 31 bytes of UTF-8, which follow |
- * | 60 to 6f | an array of 0 to 15 values, which follow |
- * | 70 to 7f | an object of shape 0 to 15: the values of its keys follow |
- * | 80, 81, 82 | `null`, `false`, `true` |
- * | 83, 84 | a whole number from 0, and one below: a varint `n` stands for `n` and `-1 - n` |
- * | 85 | a number: eight bytes, IEEE 754 |
- * | 86 | a decimal number: how many decimals, in a byte, then a varint without the point, twice that and 1 below 0 |
- * | 87 | a string: a varint, how many bytes of UTF-8 follow |
- * | 88 | a string that is no Unicode: a varint, how many units of UTF-16 follow, in two bytes each |
- * | 89 | a string that is Base64: a varint, how many bytes follow that it stands for |
- * | 8a | an instant as a string, `2030-01-01T00:00:00.000Z`: a varint, the milliseconds since 1970 |
- * | 8b | a UUID as a string in small letters: sixteen bytes |
- * | 8c | an array: a varint, how many values follow |
- * | 8d | an object of a new shape: a varint, how many keys follow, then those, then their values |
- * | 8e | an object of a shape by its number, a varint |
+ * It knows nothing of schemas. What `SchemaBinary` makes of one is as small, and made a little faster, but spells a hash of five bytes
+ * for each field, cannot do some schemas, says of a value that does not fit something else than JSON does; and what reads it takes
+ * megabytes for the count of an array that is not there, at each of its levels, so that a client could end a server with one frame.
  *
- * A varint has seven bits in each byte, the lowest first; all bytes but its last are from 80 on. Numbers of several bytes have the
- * lowest first. A key is a varint, twice how many bytes of UTF-8 follow; or once more than twice the number of one of
- * {@link keys}; or 255, for one that is no Unicode, then as in 88. A shape counts from where its keys are, after the {@link shapes}
- * that each frame begins with.
+ * How each value is written is said in the README of this package, under "Binary frames", for whoever speaks it without this library.
  */
 import * as Base64 from "effect/encoding/Base64"
 
@@ -53,10 +35,10 @@ const keys: ReadonlyArray<string> = [
   "left",
   "present",
   "state",
-  "name",
-  "text",
   "object",
+  "key",
   "token",
+  "identity",
   "expires_at"
 ]
 
