@@ -11,8 +11,12 @@
  */
 import * as Schema from "effect/Schema"
 import type * as Codec from "./Codec.ts"
+import { readBody } from "./internal/answers.ts"
 import * as Compact from "./internal/compact.ts"
 import { binarySubprotocol } from "./internal/subprotocols.ts"
+
+/** What is left out. */
+const usual = { data: null, errors: [], status: 200 }
 
 /**
  * Binary frames, the subprotocol `effect-channels.binary`.
@@ -36,25 +40,7 @@ export const codec: Codec.Codec = {
     if (typeof frame === "string") return undefined
     const { isWhole, value } = Compact.read(frame)
     return isWhole && typeof value === "object" && value !== null && !Array.isArray(value)
-      ? readBody(value as Readonly<Record<string, unknown>>)
+      ? readBody({ ...usual, ...value })
       : undefined
   }
-}
-
-/** What is usual is left out. */
-const readBody = (body: Readonly<Record<string, unknown>>): Codec.Reply | Codec.Event | undefined => {
-  const { data = null, errors = [], group, id, params, request_id: requestId, status = 200, type } = body
-  if (typeof status !== "number") return undefined
-  if (typeof type === "string") {
-    return {
-      _tag: "Event",
-      type,
-      status,
-      data,
-      id: typeof id === "string" ? id : undefined,
-      group: typeof group === "string" ? group : undefined,
-      params
-    }
-  }
-  return Array.isArray(errors) ? { _tag: "Reply", requestId, status, errors, data } : undefined
 }

@@ -328,6 +328,9 @@ describe("frames", () => {
       status: 206,
       data: 1
     })
+    const items = binary.replies(echo, 206)
+    assert.deepStrictEqual(read(items.of({ a: [1] })), { ...reply, status: 206, data: { a: [1] } })
+    assert.deepStrictEqual(items.ofJson("{\"a\":[1]}"), items.of({ a: [1] }))
     const refusal = read(binary.refusal(echo, 403, "[{\"detail\":\"no\",\"code\":\"denied\"}]"))
     assert.deepStrictEqual(refusal, { ...reply, status: 403, errors: [{ detail: "no", code: "denied" }] })
     const event = {
@@ -453,10 +456,13 @@ describe("hostile bytes", () => {
 
   it("is refused where it is too deep", () => {
     const nested = (depth: number) => Uint8Array.from([...new Array(depth).fill(0x61), 0])
-    assert.isTrue(Compact.read(nested(500)).isWhole)
-    for (const depth of [501, 60_000]) assert.isFalse(Compact.read(nested(depth)).isWhole)
-    // The one after it is read as if nothing had been.
-    assert.isTrue(Compact.read(nested(500)).isWhole)
+    const requestOf = (data: Uint8Array) => Uint8Array.from([0x70, 0x41, 0x61, ...data, 1])
+    assert.notProperty(binary.read(requestOf(nested(499))), "problem")
+    for (const depth of [500, 60_000]) assert.property(binary.read(requestOf(nested(depth))), "problem")
+    // Who reads replies goes as deep as it can.
+    assert.isTrue(Compact.read(nested(1000)).isWhole)
+    assert.isFalse(Compact.read(nested(1_000_000)).isWhole)
+    assert.isUndefined(BinaryCodec.codec.read(nested(1_000_000)))
   })
 
   it("takes no more memory than there are bytes, however often keys are said again", () => {

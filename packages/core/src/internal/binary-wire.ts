@@ -8,10 +8,13 @@ import { binarySubprotocol } from "./subprotocols.ts"
 import type { Frame, Wire } from "./wire.ts"
 
 /** So many characters of keys a request may have for each of its bytes. */
-const keysPerByte = 32
+const keysPerByte = 64
 
 /** And so many besides. */
-const keysBesides = 1024
+const keysBesides = 16 * 1024
+
+/** How deep a request may be nested. */
+const maxDepth = 500
 
 /** Whoever has named their request knows what its action and route were. */
 const write = (echo: Envelope.Echo, reply: Readonly<Record<string, unknown>>): Frame =>
@@ -31,7 +34,7 @@ export const binary: Wire = {
   unit: "bytes",
   read: (frame) => {
     if (typeof frame === "string") return Envelope.unreadable("A request is a binary frame: this one is text")
-    const { isWhole, value } = Compact.read(frame, frame.length * keysPerByte + keysBesides)
+    const { isWhole, value } = Compact.read(frame, frame.length * keysPerByte + keysBesides, maxDepth)
     if (isWhole) return Envelope.readValue(value)
     // What could be read of it is said again.
     const { action, requestId, route } = value === undefined ? Envelope.nothing : Envelope.readBody(value)

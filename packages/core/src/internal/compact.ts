@@ -80,9 +80,6 @@ const Tag = {
   LongShape: 0x8e
 } as const
 
-/** How deep values are nested at the most that are read. */
-const maxDepth = 500
-
 // ---- writing
 
 declare const TextEncoder: {
@@ -434,14 +431,16 @@ class Reader {
   readonly #shapes: Array<ReadonlyArray<string>> = [...shapes]
   /** So many characters of keys it may give besides those that are there: a shape says them again and again. */
   #budget: number
+  readonly #maxDepth: number
   #at = 0
   #depth = 0
   /** The outermost object. */
   outermost: Record<string, unknown> | undefined
 
-  constructor(bytes: Uint8Array, budget: number) {
+  constructor(bytes: Uint8Array, budget: number, maxDepth: number) {
     this.#bytes = bytes
     this.#budget = budget
+    this.#maxDepth = maxDepth
   }
 
   get isAtEnd(): boolean {
@@ -642,7 +641,7 @@ class Reader {
   }
 
   #enter(): void {
-    if (++this.#depth > maxDepth) throw malformed
+    if (++this.#depth > this.#maxDepth) throw malformed
   }
 }
 
@@ -676,15 +675,16 @@ const padded: ReadonlyArray<string> = Array.from({ length: 60 }, (_, i) => i < 1
 
 /**
  * Reads a value. It takes no more memory than is in proportion to its bytes: `budget` are the characters that all of its keys may
- * have, however often they are said again.
+ * have, however often they are said again, `maxDepth` how deep it may be nested.
  */
-export const read = (bytes: Uint8Array, budget = Infinity): Read => {
-  const reader = new Reader(bytes, budget)
+export const read = (bytes: Uint8Array, budget = Infinity, maxDepth = Infinity): Read => {
+  const reader = new Reader(bytes, budget, maxDepth)
   try {
     const value = reader.value()
     return reader.isAtEnd ? { isWhole: true, value } : { isWhole: false, value: reader.outermost }
   } catch (problem) {
-    if (problem !== malformed) throw problem
+    // There is an end to how deep something can be read.
+    if (problem !== malformed && !(problem instanceof RangeError)) throw problem
     return { isWhole: false, value: reader.outermost }
   }
 }

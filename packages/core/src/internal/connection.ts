@@ -470,16 +470,18 @@ export class Connection {
   deliver(message: Message, membership: MembershipOf | undefined, isJoining = false): void {
     const event = this.consumer.events.get(message.type)
     if (event === undefined || this.isOver) return
-    // Mostly nothing is in its way.
-    if (
-      !isJoining && this.#mailbox === undefined && event.permission === undefined && membership?.isIn !== false &&
-      (membership?.residual === undefined || event.isOwn) && !this.isHeld && this.#transport !== undefined &&
-      this.#transport.unsent() <= windowOf(this.maxUnsent)
-    ) {
-      event.deliveries.sent()
-      return this.#transport.send(this.wire.event(message))
-    }
     try {
+      // What cannot be written breaks here, not when its turn comes.
+      const frame = this.wire.event(message)
+      // Mostly nothing is in its way.
+      if (
+        !isJoining && this.#mailbox === undefined && event.permission === undefined && membership?.isIn !== false &&
+        (membership?.residual === undefined || event.isOwn) && !this.isHeld && this.#transport !== undefined &&
+        this.#transport.unsent() <= windowOf(this.maxUnsent)
+      ) {
+        event.deliveries.sent()
+        return this.#transport.send(frame)
+      }
       const delivery = isJoining ? new Delivery(message, event) : this.#deliveryOf(message, event)
       ;(this.#mailbox ??= new Mailbox(this)).take(delivery, membership, isJoining)
     } catch (defect) {
