@@ -1,5 +1,5 @@
 /**
- * Binary frames, the subprotocol `effect-channels.binary`: what `Codec.json` says in text, in a half to a tenth of the bytes. Every
+ * Binary frames, the subprotocol `effect-channels.binary`: what `Codec.json` says in text, mostly in a half to a tenth of the bytes. Every
  * server speaks it besides JSON, so that a client has but to ask for it.
  *
  * A frame is the request, reply or event of the JSON protocol as bytes: keys are said once and not with each object of a list, those
