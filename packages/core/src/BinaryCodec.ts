@@ -1,6 +1,6 @@
 /**
- * Binary frames, the subprotocol `effect-channels.binary`: what `Codec.json` says in text, mostly in a half to a tenth of the bytes. Every
- * server speaks it besides JSON, so that a client has but to ask for it.
+ * Binary frames, the subprotocol `effect-channels.binary`: what `Codec.json` says in text, mostly in a half to a tenth of the bytes.
+ * Every server speaks it besides JSON, so that a client has but to ask for it.
  *
  * A frame is the request, reply or event of the JSON protocol as bytes: keys are said once and not with each object of a list, those
  * of the protocol itself not at all; numbers, instants, UUIDs and bytes are what they are, not their text. What a schema makes of a
