@@ -67,6 +67,13 @@ const entries: ReadonlyArray<Entry> = [
   {
     name: "its client for code that is not on Effect",
     contents: `${client} export const chat = Client.makePromise(Chat, { url: "wss://example.com" })`
+  },
+  {
+    name: "its client, in binary",
+    contents: `${client}
+      import * as BinaryCodec from "./BinaryCodec.ts"
+      export const chat = Client.make(Chat, { url: "wss://example.com", codec: BinaryCodec.codec })
+    `
   }
 ]
 

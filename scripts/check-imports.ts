@@ -3,6 +3,7 @@
  * - core imports `effect` and its own files, nothing else; other packages what their package.json declares, and node:
  * - one module at a time: `effect/Effect`, not `effect`
  * - the contract of core does not reach its interpreters, not even through others, not even for a type
+ * - neither it nor the client reaches the codec of binary frames, which who speaks JSON does not load
  * - no module imports itself at run time, through whatever other modules
  */
 import * as fs from "node:fs"
@@ -37,7 +38,8 @@ const contract = [
   "Settings",
   "Throttle"
 ]
-const interpreters = ["AsyncApi", "BinaryCodec", "Client", "ClientError", "Connector", "Pipeline", "testing"]
+const interpreters = ["AsyncApi", "Client", "ClientError", "Connector", "Pipeline", "testing"]
+const binary = /^(BinaryCodec|internal\/binary-wire|internal\/compact(-\w+)?)\.ts$/
 
 interface Import {
   readonly specifier: string
@@ -118,6 +120,10 @@ for (const self of packages) {
     if (reached !== undefined) {
       problems.push(`${self.name}: the contract reaches an interpreter: ${reached.join(" → ")}`)
     }
+  }
+  for (const module of [...contract, "Client"]) {
+    const reached = way(atRunTime, `${module}.ts`, (next) => binary.test(next))
+    if (reached !== undefined) problems.push(`${self.name}: binary frames are always loaded: ${reached.join(" → ")}`)
   }
 }
 

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { readBody } from "./internal/answers.ts"
 import { defaultSubprotocol } from "./internal/subprotocols.ts"
 
 /**
@@ -107,21 +108,4 @@ export const json: Codec = {
     }
     return typeof body === "object" && body !== null ? readBody(body as Readonly<Record<string, unknown>>) : undefined
   }
-}
-
-const readBody = (body: Readonly<Record<string, unknown>>): Reply | Event | undefined => {
-  const { data, errors, group, id, params, request_id: requestId, status, type } = body
-  if (typeof status !== "number") return undefined
-  if (typeof type === "string") {
-    return {
-      _tag: "Event",
-      type,
-      status,
-      data,
-      id: typeof id === "string" ? id : undefined,
-      group: typeof group === "string" ? group : undefined,
-      params
-    }
-  }
-  return Array.isArray(errors) ? { _tag: "Reply", requestId, status, errors, data } : undefined
 }

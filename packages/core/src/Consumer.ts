@@ -187,6 +187,15 @@ export const isConsumer = (u: unknown): u is Any => Predicate.hasProperty(u, Typ
 export const defaultSubprotocol: typeof Subprotocols.defaultSubprotocol = Subprotocols.defaultSubprotocol
 
 /**
+ * The subprotocols that a consumer speaks, unless it says otherwise: `effect-channels.json` and `effect-channels.binary`. A client
+ * that offers neither is spoken to in JSON.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultSubprotocols: ReadonlyArray<string> = [defaultSubprotocol, Subprotocols.binarySubprotocol]
+
+/**
  * The name that a client offers, besides the subprotocol that it wants to speak, to be told why its handshake is refused: a
  * browser tells a page nothing of an HTTP answer to one.
  *
@@ -223,8 +232,9 @@ export const refusalsSubprotocol: typeof Subprotocols.refusalsSubprotocol = Subp
  *
  * - `path`: the pattern of the URL path, matched whole and case-sensitively; `params`: schemas of its parameters, strings
  *   by default. A URL whose parameters their schemas refuse is not there (404).
- * - `subprotocols`: those that it speaks, `effect-channels.json` by default. Of those that a client offers
- *   (`Sec-WebSocket-Protocol`) the first one among them is chosen; none where it offers no such one. Browsers that offered
+ * - `subprotocols`: those that it speaks, {@link defaultSubprotocols} by default. Of those that a client offers
+ *   (`Sec-WebSocket-Protocol`) the first one among them is chosen; none where it offers no such one. On all but
+ *   `effect-channels.binary` JSON is spoken. Browsers that offered
  *   some insist on a choice.
  * - `concurrency`: how many messages of one connection are handled at once, 1 by default: in order, one at a time.
  * - `timeout`: an action is interrupted and answered with status 408 after so long, 30 seconds by default; it may take
@@ -252,7 +262,7 @@ export const make = <
     connectPermission: Permission.allow,
     connectObjects: [],
     permission: unsaid,
-    subprotocols: options.subprotocols ?? [defaultSubprotocol],
+    subprotocols: options.subprotocols ?? defaultSubprotocols,
     concurrency: options.concurrency ?? 1,
     timeout: options.timeout ?? "30 seconds",
     groups: [],

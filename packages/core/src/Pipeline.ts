@@ -21,6 +21,7 @@ import * as ConnectionScope from "./ConnectionScope.ts"
 import type * as Consumer from "./Consumer.ts"
 import * as Handlers from "./Handlers.ts"
 import * as Idempotency from "./Idempotency.ts"
+import { binary } from "./internal/binary-wire.ts"
 import { cut } from "./internal/closing.ts"
 import type * as compile from "./internal/compile.ts"
 import { Connection } from "./internal/connection.ts"
@@ -31,6 +32,8 @@ import * as Observe from "./internal/observe.ts"
 import * as Path from "./internal/path.ts"
 import { type Joining, Registry } from "./internal/registry.ts"
 import { Standing } from "./internal/standing.ts"
+import { binarySubprotocol } from "./internal/subprotocols.ts"
+import * as Wire from "./internal/wire.ts"
 import * as Reply from "./Reply.ts"
 import * as Settings from "./Settings.ts"
 import * as Throttle from "./Throttle.ts"
@@ -46,12 +49,12 @@ export interface Limits {
   /** Requests of a connection that run, streams among them, or wait; one more is answered with status 503. Default 128. */
   readonly maxInFlight: number
   /**
-   * Bytes that wait to be sent on a connection (what is not encoded yet counts by characters). Beyond it nothing more is read from
+   * Bytes that wait to be sent on a connection (text that is not encoded yet counts by characters). Beyond it nothing more is read from
    * the connection, and none of its messages is started, until they have left; and events for it come to what they say of slow
    * clients (`Event.WhenSlow`). Streams are not asked for items beyond half of it. Default 1 MiB.
    */
   readonly maxUnsent: number
-  /** Characters of a message; a longer one is answered with status 413. Default 65,536. */
+  /** Characters of a message, bytes of a binary one; a longer one is answered with status 413. Default 65,536. */
   readonly maxMessage: number
 }
 
@@ -257,7 +260,8 @@ const connect = Effect.fnUntraced(function*(
       // In one step: no news passes between the handshake and the connection.
       Effect.map(() => {
         registry.joined(joining)
-        const connection = new Connection(standing, params, limits, registry)
+        const isBinary = subprotocolOf(consumer.consumer, standing.scope) === binarySubprotocol
+        const connection = new Connection(standing, params, limits, registry, isBinary ? binary : Wire.json)
         if (joining.hasMissed(standing)) connection.invalidate()
         return connection
       }),
@@ -361,6 +365,12 @@ export const refuse = (
   return refusal(Reply.refused(error), format, constVoid, retryAfter)
 }
 
+/** The first one that the client offers among those that the consumer speaks. */
+const subprotocolOf = (
+  consumer: Consumer.Any,
+  scope: ConnectionScope.ConnectionScope["Service"]
+): string | undefined => scope.subprotocols.find((name) => consumer.subprotocols.includes(name))
+
 class ConnectedSession implements Session {
   readonly #connection: Connection
 
@@ -374,7 +384,7 @@ class ConnectedSession implements Session {
     return this.#connection.standing.scope
   }
   get subprotocol(): string | undefined {
-    return this.scope.subprotocols.find((name) => this.consumer.subprotocols.includes(name))
+    return subprotocolOf(this.consumer, this.scope)
   }
   get abandon(): Effect.Effect<void> {
     return this.#connection.abandon

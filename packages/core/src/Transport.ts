@@ -27,9 +27,10 @@ export interface Transport {
    */
   readonly run: (receive: (frames: ReadonlyArray<string | Uint8Array>) => void) => Effect.Effect<Closed>
   /**
-   * Sends a text frame. What is sent in one tick may leave in one write. After the connection has ended it does nothing.
+   * Sends a frame: a string as text, bytes as a binary one. What is sent in one tick may leave in one write. After the connection
+   * has ended it does nothing. Nobody writes to the bytes any more.
    */
-  readonly send: (frame: string | SharedFrame) => void
+  readonly send: (frame: string | Uint8Array<ArrayBuffer> | SharedFrame) => void
   /** The bytes that were sent and have not left yet. */
   readonly unsent: () => number
   /** Completes when nearly everything has left, or the connection has ended; then `run` has completed before. */
@@ -56,25 +57,26 @@ export interface Closed {
 }
 
 /**
- * A text frame for many connections: what a transport makes of it is made once.
+ * A frame for many connections, text or bytes: what a transport makes of it is made once.
  *
  * @category models
  * @since 0.1.0
  */
 export class SharedFrame {
-  readonly text: string
+  readonly content: string | Uint8Array<ArrayBuffer>
   readonly #encoded = new Map<string, unknown>()
-  constructor(text: string) {
-    this.text = text
+  constructor(content: string | Uint8Array<ArrayBuffer>) {
+    this.content = content
   }
   /** The frame as this kind of transport sends it; `encode` is called at most once for each kind. */
-  encoded<A>(kind: string, encode: (text: string) => A): A {
-    if (!this.#encoded.has(kind)) this.#encoded.set(kind, encode(this.text))
+  encoded<A>(kind: string, encode: (content: string | Uint8Array<ArrayBuffer>) => A): A {
+    if (!this.#encoded.has(kind)) this.#encoded.set(kind, encode(this.content))
     return this.#encoded.get(kind) as A
   }
 }
 
-const textOf = (frame: string | SharedFrame): string => typeof frame === "string" ? frame : frame.text
+const contentOf = (frame: string | Uint8Array<ArrayBuffer> | SharedFrame): string | Uint8Array<ArrayBuffer> =>
+  frame instanceof SharedFrame ? frame.content : frame
 
 /**
  * Makes a transport of any platform socket. A platform socket has no ping, and does not say what is left unsent: what
@@ -87,7 +89,7 @@ export const fromSocket = Effect.fnUntraced(function*(
   socket: Socket.Socket
 ): Effect.fn.Return<Transport, never, Scope.Scope> {
   const writer = yield* socket.writer
-  const outbox = yield* Queue.unbounded<string | Socket.CloseEvent>()
+  const outbox = yield* Queue.unbounded<string | Uint8Array | Socket.CloseEvent>()
   const readable = yield* Latch.make(true)
   const idle = yield* Latch.make(true)
   /** What arrived while nothing was to be read: two batches at most, so that the end of the connection is still seen. */
@@ -100,7 +102,7 @@ export const fromSocket = Effect.fnUntraced(function*(
   const write = Effect.gen(function*() {
     const next = yield* Queue.take(outbox)
     yield* writer.write(next)
-    if (typeof next !== "string") return
+    if (Socket.isCloseEvent(next)) return
     unsent -= next.length
     if (unsent === 0) idle.openUnsafe()
   }).pipe(Effect.forever)
@@ -141,10 +143,10 @@ export const fromSocket = Effect.fnUntraced(function*(
       ),
     send: (frame) => {
       if (ended) return
-      const text = textOf(frame)
-      unsent += text.length
+      const content = contentOf(frame)
+      unsent += content.length
       idle.closeUnsafe()
-      Queue.offerUnsafe(outbox, text)
+      Queue.offerUnsafe(outbox, content)
     },
     unsent: () => unsent,
     drained: idle.await,
@@ -178,6 +180,8 @@ export interface MemoryPeer {
   /** Sends frames to the server, in one batch. */
   readonly send: (...frames: ReadonlyArray<string | Uint8Array>) => Effect.Effect<void>
   /** Takes the next frame that the server sent; fails with how the connection ended when there is none left. */
+  readonly takeFrame: Effect.Effect<string | Uint8Array<ArrayBuffer>, Closed>
+  /** The same where all of them are text; a binary one is a defect. */
   readonly take: Effect.Effect<string, Closed>
   /** How the connection ended. */
   readonly closed: Effect.Effect<Closed>
@@ -193,7 +197,7 @@ export interface MemoryPeer {
  * @since 0.1.0
  */
 export const makeMemory: Effect.Effect<readonly [transport: Transport, peer: MemoryPeer]> = Effect.gen(function*() {
-  const toClient = yield* Queue.unbounded<string, Closed>()
+  const toClient = yield* Queue.unbounded<string | Uint8Array<ArrayBuffer>, Closed>()
   const closed = yield* Deferred.make<Closed>()
   const idle = yield* Latch.make(true)
   const held: Array<string | Uint8Array> = []
@@ -222,10 +226,10 @@ export const makeMemory: Effect.Effect<readonly [transport: Transport, peer: Mem
       }).pipe(Effect.ensuring(Effect.sync(() => end({ code: 1006, reason: "" })))),
     send: (frame) => {
       if (isClosed) return
-      const text = textOf(frame)
-      unsent += text.length
+      const content = contentOf(frame)
+      unsent += content.length
       idle.closeUnsafe()
-      Queue.offerUnsafe(toClient, text)
+      Queue.offerUnsafe(toClient, content)
     },
     unsent: () => unsent,
     drained: idle.await,
@@ -239,6 +243,11 @@ export const makeMemory: Effect.Effect<readonly [transport: Transport, peer: Mem
     ping: () => {},
     close: (code, reason = "") => end({ code, reason })
   }
+  const takeFrame = Effect.tap(Queue.take(toClient), (content) =>
+    Effect.sync(() => {
+      unsent -= content.length
+      if (unsent === 0) idle.openUnsafe()
+    }))
   const peer: MemoryPeer = {
     send: (...frames) =>
       Effect.sync(() => {
@@ -246,11 +255,11 @@ export const makeMemory: Effect.Effect<readonly [transport: Transport, peer: Mem
         held.push(...frames)
         deliver()
       }),
-    take: Effect.tap(Queue.take(toClient), (text) =>
-      Effect.sync(() => {
-        unsent -= text.length
-        if (unsent === 0) idle.openUnsafe()
-      })),
+    takeFrame,
+    take: Effect.flatMap(takeFrame, (frame) =>
+      typeof frame === "string"
+        ? Effect.succeed(frame)
+        : Effect.die(new TypeError("The server has sent a binary frame: take it with takeFrame"))),
     closed: Deferred.await(closed),
     close: (code = 1000, reason = "") => Effect.sync(() => end({ code, reason }))
   }

@@ -44,6 +44,19 @@ export * as Authentication from "./Authentication.ts"
 export * as Authority from "./Authority.ts"
 
 /**
+ * Binary frames, the subprotocol `effect-channels.binary`: what `Codec.json` says in text, mostly in a half to a tenth of the bytes.
+ * Every server speaks it besides JSON, so that a client has but to ask for it.
+ *
+ * A frame is the request, reply or event of the JSON protocol as bytes: keys are said once and not with each object of a list, those
+ * of the protocol itself not at all; numbers, instants, UUIDs and bytes are what they are, not their text. What a schema makes of a
+ * value is its JSON form here as well, so that both subprotocols say the same, whatever the schema, and contracts evolve in the same
+ * way: by the names of their fields.
+ *
+ * @since 0.1.0
+ */
+export * as BinaryCodec from "./BinaryCodec.ts"
+
+/**
  * The errors which effect-channels itself raises, each with the status and code that a client sees.
  *
  * A declared error of an action is any other `Schema` error; its status is its `httpApiStatus` annotation.

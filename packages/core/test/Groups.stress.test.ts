@@ -344,7 +344,8 @@ const run = Effect.fnUntraced(function*(world: World) {
       const watched: Transport.Transport = {
         ...transport,
         send: (frame) => {
-          if (!client.hasEnded) world.frame(client, typeof frame === "string" ? frame : frame.text)
+          const content = frame instanceof Transport.SharedFrame ? frame.content : frame
+          if (!client.hasEnded) world.frame(client, String(content))
           transport.send(frame)
         },
         close: (code, reason) => {

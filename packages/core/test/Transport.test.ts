@@ -27,7 +27,7 @@ describe("SharedFrame", () => {
     assert.isUndefined(encode("b", 3))
     assert.strictEqual(encode("constructor", 4), 4)
     assert.deepStrictEqual(encodings, ["a text", "b text", "constructor text"])
-    assert.strictEqual(frame.text, "text")
+    assert.strictEqual(frame.content, "text")
   })
 })
 

@@ -44,8 +44,9 @@ const makePair = connect({ compression: false })
 const makeCompressed = connect({ compression: true })
 
 const toTransport = ({ client, transport }: Effect.Success<typeof makePair>) => {
-  const { close, closed, flow, send, stall, takeText } = client
-  const peer = { send, take: takeText, closed, close: (code = 1000, reason = "") => close(code, reason), stall, flow }
+  const { closed, flow, send, stall, takeFrame, takeText } = client
+  const close = (code = 1000, reason = "") => client.close(code, reason)
+  const peer = { send, takeFrame, take: takeText, closed, close, stall, flow }
   return [transport, peer] as const
 }
 

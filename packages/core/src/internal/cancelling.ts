@@ -10,9 +10,10 @@
 import type * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as ChannelError from "../ChannelError.ts"
-import * as Envelope from "./envelope.ts"
+import type * as Envelope from "./envelope.ts"
 import { problemsOf } from "./problems.ts"
 import * as Reserved from "./reserved.ts"
+import type { Frame, Wire } from "./wire.ts"
 
 /** The name of the action. */
 export const action = "$cancel"
@@ -40,4 +41,4 @@ export const notFound = (id: string | number): ChannelError.RequestNotFound =>
   new ChannelError.RequestNotFound({ message: `There is no request ${JSON.stringify(id)} in flight` })
 
 /** The reply to one that was done. */
-export const reply = (echo: Envelope.Echo): string => Envelope.write(echo, 200, "[]", "null")
+export const reply = (wire: Wire, echo: Envelope.Echo): Frame => wire.reply(echo, 200, null)

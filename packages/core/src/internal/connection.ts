@@ -34,6 +34,7 @@ import * as Renewal from "./renewal.ts"
 import * as Reserved from "./reserved.ts"
 import type { Standing } from "./standing.ts"
 import { Outlet } from "./streaming.ts"
+import * as Wire from "./wire.ts"
 
 /** What one connection may ask of the server; see `Pipeline.Limits`. */
 export interface Limits {
@@ -74,6 +75,7 @@ interface Change {
 /** The messages of one connection. */
 export class Connection {
   readonly consumer: compile.Consumer
+  readonly wire: Wire.Wire
   readonly params: Readonly<Record<string, unknown>>
   readonly standing: Standing
   readonly #registry: Registry | undefined
@@ -118,10 +120,12 @@ export class Connection {
     standing: Standing,
     params: Readonly<Record<string, unknown>>,
     limits: Limits,
-    registry: Registry | undefined
+    registry: Registry | undefined,
+    wire: Wire.Wire = Wire.json
   ) {
     this.consumer = standing.consumer
     this.standing = standing
+    this.wire = wire
     this.params = params
     this.#limits = limits
     this.#registry = registry
@@ -263,9 +267,9 @@ export class Connection {
   }
 
   /** Writes the reply of a failure, and logs what broke. */
-  refuse(echo: Envelope.Echo, failure: Reply.Failure): string {
+  refuse(echo: Envelope.Echo, failure: Reply.Failure): Wire.Frame {
     if (failure._tag === "Defect") this.#log(echo, failure.cause)
-    return Envelope.write(echo, failure.status, this.errorsOf(echo, failure), "null")
+    return this.wire.refusal(echo, failure.status, this.errorsOf(echo, failure))
   }
 
   errorsOf(echo: Envelope.Echo, failure: Reply.Failure): string {
@@ -296,7 +300,7 @@ export class Connection {
       return this.#send(this.#refused(
         Envelope.nothing,
         new ChannelError.MessageTooLarge({
-          message: `A message has at most ${this.#limits.maxMessage} characters: this one has ${frame.length}`
+          message: `A message has at most ${this.#limits.maxMessage} ${this.wire.unit}: this one has ${frame.length}`
         })
       ))
     }
@@ -304,7 +308,7 @@ export class Connection {
     // Whoever has asked for too much may still say so.
     if (own !== undefined && Cancelling.isCancel(own.envelope)) return this.#cancel(own.envelope)
     // And is answered whether the server is still there.
-    if (own !== undefined && Pinging.isPing(own.envelope)) return this.#send(Pinging.reply(own.envelope))
+    if (own !== undefined && Pinging.isPing(own.envelope)) return this.#send(Pinging.reply(this.wire, own.envelope))
     if (this.#isStopping || this.#inFlight >= this.#limits.maxInFlight) return this.#turnAway(own?.envelope ?? frame)
     this.#inFlight++
     const exchange = own ?? (this.consumer.hasLanes ? new Exchange(this, frame) : undefined)
@@ -315,7 +319,7 @@ export class Connection {
   }
 
   #turnAway(message: string | Uint8Array | Envelope.Echo): void {
-    const echo = typeof message === "string" || message instanceof Uint8Array ? Envelope.read(message) : message
+    const echo = typeof message === "string" || message instanceof Uint8Array ? this.wire.read(message) : message
     const most = `At most ${this.#limits.maxInFlight} requests of a connection are in flight: repeat this one later`
     this.#send(this.refuse(
       echo,
@@ -342,7 +346,7 @@ export class Connection {
       this.#answered(exchange)
     }
     const isFound = isStarting || running.length + waiting.length > 0
-    this.#send(isFound ? Cancelling.reply(envelope) : this.#refused(envelope, Cancelling.notFound(id)))
+    this.#send(isFound ? Cancelling.reply(this.wire, envelope) : this.#refused(envelope, Cancelling.notFound(id)))
     this.#done()
   }
 
@@ -356,7 +360,7 @@ export class Connection {
     return waiting.filter(isMeant)
   }
 
-  #refused(echo: Envelope.Echo, error: ChannelError.ChannelError): string {
+  #refused(echo: Envelope.Echo, error: ChannelError.ChannelError): Wire.Frame {
     return this.refuse(echo, Reply.refused(error))
   }
 
@@ -385,7 +389,7 @@ export class Connection {
   }
 
   /** What breaks in here is our own mistake. It costs a request its answer, not the connection its life. */
-  #advance(exchange: Exchange, exit?: Exit.Exit<unknown, unknown>): string | undefined {
+  #advance(exchange: Exchange, exit?: Exit.Exit<unknown, unknown>): Wire.Frame | undefined {
     const outer = this.#driven
     this.#driven = exchange
     try {
@@ -398,7 +402,7 @@ export class Connection {
   }
 
   /** Runs what an exchange waits for until it has its reply, or has to wait in earnest. */
-  #drive(lane: Lane, exchange: Exchange, reply: string | undefined, running: Running | undefined): void {
+  #drive(lane: Lane, exchange: Exchange, reply: Wire.Frame | undefined, running: Running | undefined): void {
     // It may be answered from outside while it goes on, by what it does itself.
     while (reply === undefined && !exchange.isAnswered) {
       if (exchange.isStreaming) lane = this.#stepAside(lane, running)
@@ -469,7 +473,7 @@ export class Connection {
     this.#pump(lane)
   }
 
-  #answer(exchange: Exchange, reply: string): void {
+  #answer(exchange: Exchange, reply: Wire.Frame): void {
     this.#record(exchange)
     // Nothing follows a close frame; and some successes are not answered.
     if (this.#closing === undefined && reply !== "") this.#send(reply)
@@ -511,7 +515,7 @@ export class Connection {
   }
 
   /** Sends a reply. A client that does not read its replies is not read either, until it does. */
-  #send(reply: string): void {
+  #send(reply: Wire.Frame): void {
     const transport = this.#transport
     if (this.#isClosed || transport === undefined) return
     transport.send(reply)
@@ -532,16 +536,18 @@ export class Connection {
   deliver(message: Message, membership: MembershipOf | undefined, isJoining = false): void {
     const event = this.consumer.events.get(message.type)
     if (event === undefined || this.isOver) return
-    // Mostly nothing is in its way.
-    if (
-      !isJoining && this.#mailbox === undefined && event.permission === undefined && membership?.isIn !== false &&
-      (membership?.residual === undefined || event.isOwn) && !this.isHeld && this.#transport !== undefined &&
-      this.#transport.unsent() <= windowOf(this.maxUnsent)
-    ) {
-      event.deliveries.sent()
-      return this.#transport.send(message.frame)
-    }
     try {
+      // What cannot be written breaks here, not when its turn comes.
+      const frame = this.wire.event(message)
+      // Mostly nothing is in its way.
+      if (
+        !isJoining && this.#mailbox === undefined && event.permission === undefined && membership?.isIn !== false &&
+        (membership?.residual === undefined || event.isOwn) && !this.isHeld && this.#transport !== undefined &&
+        this.#transport.unsent() <= windowOf(this.maxUnsent)
+      ) {
+        event.deliveries.sent()
+        return this.#transport.send(frame)
+      }
       const delivery = isJoining ? new Delivery(message, event) : this.#deliveryOf(message, event)
       ;(this.#mailbox ??= new Mailbox(this)).take(delivery, membership, isJoining)
     } catch (defect) {
@@ -831,7 +837,7 @@ export class Connection {
         yield* this.#redecide(isOutdated ? this.standing.refresh(undefined) : this.standing.connect(undefined)).pipe(
           Effect.tapCause((cause) => Effect.map(this.#failure(cause), reply))
         )
-        this.#answer(exchange, Renewal.reply(exchange.envelope, this.standing.expiresAt))
+        this.#answer(exchange, Renewal.reply(this.wire, exchange.envelope, this.standing.expiresAt))
       })
     })
   }

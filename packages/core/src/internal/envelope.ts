@@ -28,7 +28,8 @@ export interface Unreadable extends Echo {
 /** What is echoed of a frame that was not read, and of a handshake. */
 export const nothing: Echo = { action: null, route: "", requestId: undefined }
 
-const unreadable = (message: string, echo: Echo = nothing): Unreadable => ({
+/** A frame that is no request, for this reason. */
+export const unreadable = (message: string, echo: Echo = nothing): Unreadable => ({
   action: echo.action,
   route: echo.route,
   requestId: echo.requestId,
@@ -44,13 +45,17 @@ export const read = (frame: string | Uint8Array): Envelope | Unreadable => {
   } catch {
     return unreadable("A request is JSON: this frame is not")
   }
-  if (typeof body !== "object" || body === null || Array.isArray(body)) {
-    return unreadable(`A request is a JSON object: this frame holds ${nameOf(body)}`)
-  }
-  return readBody(body as Readonly<Record<string, unknown>>)
+  return readValue(body)
 }
 
-const readBody = (body: Readonly<Record<string, unknown>>): Envelope | Unreadable => {
+/** Reads the envelope out of what a frame holds. */
+export const readValue = (value: unknown): Envelope | Unreadable =>
+  typeof value !== "object" || value === null || Array.isArray(value)
+    ? unreadable(`A request is a JSON object: this frame holds ${nameOf(value)}`)
+    : readBody(value as Readonly<Record<string, unknown>>)
+
+/** The same, where that is an object. */
+export const readBody = (body: Readonly<Record<string, unknown>>): Envelope | Unreadable => {
   const { action, request_id: id, route = "" } = body
   // JSON has numbers that are too large for a number, and cannot be said again.
   const requestId = typeof id === "string" || (typeof id === "number" && Number.isFinite(id)) ? id : undefined

@@ -29,16 +29,19 @@ import type { Recorder } from "./observe.ts"
 import { problemsOf } from "./problems.ts"
 import type { Standing } from "./standing.ts"
 import { Inside, inside, type Outlet, Streaming } from "./streaming.ts"
+import type { Frame, Wire } from "./wire.ts"
 
 /** What an exchange needs of its connection. */
 export interface Context {
   readonly consumer: compile.Consumer
+  /** How its frames are read and written. */
+  readonly wire: Wire
   /** The decoded parameters of the consumer's path. */
   readonly params: Readonly<Record<string, unknown>>
   /** What permissions are decided by. */
   readonly standing: Standing
   /** Writes the reply of a failure, and logs what broke. */
-  readonly refuse: (echo: Envelope.Echo, failure: Reply.Failure) => string
+  readonly refuse: (echo: Envelope.Echo, failure: Reply.Failure) => Frame
   /** The errors of that reply, as JSON. */
   errorsOf(echo: Envelope.Echo, failure: Reply.Failure): string
   fork(effect: Effect.Effect<void, never, unknown>): Fiber.Fiber<void>
@@ -138,14 +141,14 @@ export class Exchange {
   /** Which of them was refused, while its problems are looked for. */
   #refused: typeof Stage.Payload | typeof Stage.Fields = Stage.Payload
   /** The reply of a success, `""` where it is not answered; of a declared error, where that is remembered. */
-  #success = ""
+  #success: Frame = ""
   /** By what it is done once, where it has a key. */
   #key: Idempotency.Key | undefined = undefined
-  #reply: string | undefined = undefined
+  #reply: Frame | undefined = undefined
 
   constructor(context: Context, frame: string | Uint8Array) {
     this.#context = context
-    this.envelope = Envelope.read(frame)
+    this.envelope = context.wire.read(frame)
     this.#request = new MessageRequest(this.envelope, context.params, context, this)
     const match = "body" in this.envelope ? context.consumer.routes.find(this.#request.route) : undefined
     if (match === undefined) return
@@ -160,7 +163,7 @@ export class Exchange {
   }
 
   /** Goes on until there is a reply, or something to wait for: then it answers `undefined`. */
-  advance(): string | undefined {
+  advance(): Frame | undefined {
     while (this.#reply === undefined) {
       const work = this.#enter()
       if (work === undefined) continue
@@ -174,7 +177,7 @@ export class Exchange {
   }
 
   /** Goes on with the exit of what it waited for; from the beginning, where it was let in by what no longer counts. */
-  resume(exit: Exit.Exit<unknown, unknown>): string | undefined {
+  resume(exit: Exit.Exit<unknown, unknown>): Frame | undefined {
     this.waitsFor = undefined
     if (this.isRunning ? this.#isOfOthers : this.isOutdated) this.#restart()
     else this.#leave(exit)
@@ -380,7 +383,9 @@ export class Exchange {
         const { data, errors, status } = claimed.outcome
         if (this.#decidedIn !== undefined) this.#count("Allow", "", this.#decidedIn)
         const { json, reply } = this.endpoint!
-        this.#reply = reply || status >= 400 ? Envelope.write(this.envelope, status, errors, data, json) : ""
+        const { wire } = this.#context
+        if (status >= 400) this.#reply = wire.refusal(this.envelope, status, errors)
+        else this.#reply = reply ? wire.replies(this.envelope, status, json).ofJson(data) : ""
         break
       }
       case "Reused":
@@ -582,9 +587,13 @@ export class Exchange {
     const endpoint = this.endpoint!
     try {
       // What is not answered is not written.
-      const json = endpoint.reply ? JSON.stringify(data) ?? "null" : "null"
-      this.#success = endpoint.reply ? Envelope.write(this.envelope, endpoint.status, "[]", json, endpoint.json) : ""
-      if (this.#key !== undefined) this.#key.outcome = { status: endpoint.status, errors: "[]", data: json }
+      this.#success = endpoint.reply
+        ? this.#context.wire.reply(this.envelope, endpoint.status, data, endpoint.json)
+        : ""
+      if (this.#key !== undefined) {
+        const json = endpoint.reply ? JSON.stringify(data) ?? "null" : "null"
+        this.#key.outcome = { status: endpoint.status, errors: "[]", data: json }
+      }
     } catch (defect) {
       return this.#fail(Cause.die(defect))
     }
@@ -647,7 +656,7 @@ export class Exchange {
     }
     const errors = this.#context.errorsOf(this.envelope, failure)
     this.#key.outcome = { status: failure.status, errors, data: "null" }
-    this.#success = Envelope.write(this.envelope, failure.status, errors, "null")
+    this.#success = this.#context.wire.refusal(this.envelope, failure.status, errors)
     return this.#conclude()
   }
 }

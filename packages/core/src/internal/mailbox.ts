@@ -13,12 +13,14 @@ import type { Delivery } from "./audience.ts"
 import * as decide from "./decide.ts"
 import { andThen, type Eager } from "./eager.ts"
 import type { Standing } from "./standing.ts"
+import type { Wire } from "./wire.ts"
 
 /** The connection that the events are for. */
 export interface Host {
   readonly standing: Standing
   /** Where they are sent; not there before the connection is upgraded. */
   readonly transport: Transport | undefined
+  readonly wire: Wire
   /** Whether none is sent now. */
   readonly isHeld: boolean
   /** Whether none is sent any more. */
@@ -62,7 +64,7 @@ type Verdict = Decision.Allow | Decision.Deny | Decision.Failed
  */
 export const windowOf = (maxUnsent: number): number => Math.min(64 * 1024, maxUnsent / 2)
 
-/** What an event that waits costs besides its text, in bytes. */
+/** What an event that waits costs besides its frame, in bytes. */
 const overhead = 64
 
 /** The events of one connection. */
@@ -206,7 +208,7 @@ export class Mailbox {
     if (isOver || transport === undefined) return
     if (verdict._tag === "Allow" && membership?.isIn !== false) {
       event.deliveries.sent()
-      transport.send(message.frame)
+      transport.send(this.#host.wire.event(message))
     } else if (decide.outcomeOfDecision(verdict) === "Deny") {
       if (verdict !== left) event.deliveries.count("denied")
     } else if (verdict._tag === "Failed") {
@@ -219,7 +221,7 @@ export class Mailbox {
   #put(delivery: Delivery, membership: Membership | undefined): Mail | undefined {
     const { event, message } = delivery
     const key = this.#keyOf(delivery, membership)
-    const mail: Mail = { delivery, membership, size: message.frame.text.length + overhead, key }
+    const mail: Mail = { delivery, membership, size: this.#host.wire.event(message).content.length + overhead, key }
     const superseded = key === undefined ? undefined : this.#latest?.get(key)
     if (superseded !== undefined) {
       this.#remove(superseded)

@@ -6,8 +6,9 @@
  *
  * It is answered at once, whatever else is in flight, and does nothing else.
  */
-import * as Envelope from "./envelope.ts"
+import type * as Envelope from "./envelope.ts"
 import * as Reserved from "./reserved.ts"
+import type { Frame, Wire } from "./wire.ts"
 
 /** The name of the action. */
 export const action = "$ping"
@@ -16,4 +17,4 @@ export const action = "$ping"
 export const isPing = (envelope: Envelope.Envelope | Envelope.Unreadable): boolean => Reserved.isNamed(envelope, action)
 
 /** The reply to it. */
-export const reply = (echo: Envelope.Echo): string => Envelope.write(echo, 200, "[]", "null")
+export const reply = (wire: Wire, echo: Envelope.Echo): Frame => wire.reply(echo, 200, null)

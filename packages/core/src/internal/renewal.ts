@@ -9,9 +9,10 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as ChannelError from "../ChannelError.ts"
 import type * as compile from "./compile.ts"
-import * as Envelope from "./envelope.ts"
+import type * as Envelope from "./envelope.ts"
 import { problemsOf } from "./problems.ts"
 import * as Reserved from "./reserved.ts"
+import type { Frame, Wire } from "./wire.ts"
 
 /** The name of the action. */
 export const action = "$authenticate"
@@ -57,10 +58,8 @@ export const read = (
 }
 
 /** The reply to one that was accepted: when the credentials expire, `null` for never. */
-export const reply = (echo: Envelope.Echo, expiresAt: number): string => {
-  const data = JSON.stringify({ expires_at: isDate(expiresAt) ? new Date(expiresAt).toISOString() : null })
-  return Envelope.write(echo, 200, "[]", data)
-}
+export const reply = (wire: Wire, echo: Envelope.Echo, expiresAt: number): Frame =>
+  wire.reply(echo, 200, { expires_at: isDate(expiresAt) ? new Date(expiresAt).toISOString() : null })
 
 /** Beyond what a `Date` can say is as good as never. */
 const isDate = (millis: number): boolean => Math.abs(millis) <= 8.64e15

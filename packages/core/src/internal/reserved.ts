@@ -4,10 +4,13 @@
 import type * as Envelope from "./envelope.ts"
 
 /**
- * Whether a frame may name one of these actions, in whichever way its JSON spells that: such a one is read before it is put in line.
+ * Whether a frame may name one of these actions, in whichever way its JSON spells that, or a binary one: such a one is read before it
+ * is put in line.
  */
 export const isLikely = (frame: string | Uint8Array): boolean =>
-  typeof frame === "string" && (frame.includes("\"$") || frame.includes("\"\\u0024"))
+  typeof frame === "string" ? frame.includes("\"$") || frame.includes("\"\\u0024") : frame.includes(dollar)
+
+const dollar = 0x24
 
 /** Whether a request is the one of this name. */
 export const isNamed = (

@@ -11,14 +11,16 @@ import type { Request } from "../Handlers.ts"
 import type { Transport } from "../Transport.ts"
 import type * as compile from "./compile.ts"
 import type { Eager } from "./eager.ts"
-import * as Envelope from "./envelope.ts"
+import type * as Envelope from "./envelope.ts"
 import { windowOf } from "./mailbox.ts"
 import type { Standing } from "./standing.ts"
+import type { Frame, Replies, Wire } from "./wire.ts"
 
 /** The connection that streams go out on. */
 export interface Host {
   /** Where items are sent; not there before the connection is upgraded. */
   readonly transport: Transport | undefined
+  readonly wire: Wire
   /** Whether it is being decided anew. */
   readonly isChanging: boolean
   /** Whether nothing is sent any more. */
@@ -42,11 +44,15 @@ export class Outlet {
   }
 
   /** Sends a frame. */
-  send(frame: string): void {
+  send(frame: Frame): void {
     this.#host.transport!.send(frame)
   }
 
-  /** How much is sent in one go, in characters. */
+  get wire(): Wire {
+    return this.#host.wire
+  }
+
+  /** How much is sent in one go, as frames count it. */
   get window(): number {
     return windowOf(this.#host.maxUnsent)
   }
@@ -125,9 +131,6 @@ export class Encoded {
 /** The status of an item. */
 export const itemStatus = 206
 
-/** What every reply without errors begins with, as far as to its data. */
-const head = "{\"errors\":[],\"data\":"
-
 /** One stream on its way to the client. */
 export class Streaming {
   /** Sends all items. Fails as the stream does; an item that cannot be encoded is a defect. */
@@ -135,8 +138,7 @@ export class Streaming {
   readonly #subject: Subject
   readonly #outlet: Outlet
   readonly #encode: compile.Endpoint["encodeSuccess"]
-  /** What follows the data of each item. */
-  readonly #tail: string
+  readonly #items: Replies
   /** How much was sent without letting others go on. */
   #sent = 0
 
@@ -145,7 +147,7 @@ export class Streaming {
     this.#subject = subject
     this.#outlet = outlet
     this.#encode = encodeSuccess
-    this.#tail = Envelope.write(subject.envelope, itemStatus, "[]", "", json).slice(head.length)
+    this.#items = outlet.wire.replies(subject.envelope, itemStatus, json)
     this.run = Effect.andThen(
       Effect.suspend(() => this.#pause()),
       Stream.runForEachArray(stream, (items) => this.#send(items, 0))
@@ -165,34 +167,33 @@ export class Streaming {
   /** Sends an item past the stream, if it may leave now. */
   readonly #offer = (json: string): boolean => {
     if (!mayLeave(this.#subject, this.#outlet)) return false
-    this.#outlet.send(head + json + this.#tail)
+    this.#outlet.send(this.#items.ofJson(json))
     return true
   }
 
-  /** Sends the items from one of them on; `data` is the JSON of that one, which was asked about in the state `asked`. */
+  /** Sends the items from one of them on; `made` is the frame of that one, which was asked about in the state `asked`. */
   #send(
     items: ReadonlyArray<unknown>,
     from: number,
-    data?: string,
+    made?: Frame,
     asked?: number
   ): Effect.Effect<void, never, unknown> {
     const outlet = this.#outlet
     const subject = this.#subject
     for (let i = from; i < items.length; i++) {
-      const json = i === from && data !== undefined ? data : this.#jsonOf(items[i])
-      if (Effect.isEffect(json)) return Effect.flatMap(json, (json) => this.#send(items, i, json))
+      const frame = i === from && made !== undefined ? made : this.#frameOf(items[i])
+      if (Effect.isEffect(frame)) return Effect.flatMap(frame, (frame) => this.#send(items, i, frame))
       if (!mayLeave(subject, outlet)) {
-        return Effect.flatMap(outlet.turn(subject), () => this.#send(items, i, json, asked))
+        return Effect.flatMap(outlet.turn(subject), () => this.#send(items, i, frame, asked))
       }
       const { epoch, inside } = subject
       if (inside?.recheck !== undefined && (i !== from || epoch !== asked)) {
         const holds = inside.recheck(items[i])
         if (Effect.isEffect(holds)) {
-          return Effect.flatMap(holds, (holds) => holds ? this.#send(items, i, json, epoch) : this.#send(items, i + 1))
+          return Effect.flatMap(holds, (holds) => holds ? this.#send(items, i, frame, epoch) : this.#send(items, i + 1))
         }
         if (!holds) continue
       }
-      const frame = head + json + this.#tail
       outlet.send(frame)
       this.#sent += frame.length
       if (this.#sent > outlet.window) {
@@ -203,14 +204,14 @@ export class Streaming {
     return this.#pause()
   }
 
-  /** An item as JSON. */
-  #jsonOf(item: unknown): Eager<string> {
+  /** The frame of an item. */
+  #frameOf(item: unknown): Eager<Frame> {
     try {
-      if (item instanceof Encoded) return item.json
+      if (item instanceof Encoded) return this.#items.ofJson(item.json)
       const encoded = this.#encode === undefined ? nothing : this.#encode(item)
       return Exit.isExit(encoded) && encoded._tag === "Success"
-        ? toJson(encoded.value)
-        : Effect.map(Effect.orDie(encoded), toJson)
+        ? this.#items.of(encoded.value)
+        : Effect.map(Effect.orDie(encoded), this.#items.of)
     } catch (defect) {
       return Effect.die(defect)
     }
@@ -218,8 +219,6 @@ export class Streaming {
 }
 
 const nothing = Exit.succeed(null)
-
-const toJson = (data: unknown): string => JSON.stringify(data) ?? "null"
 
 /**
  * What a handler of the library's own, a live query say, finds out about its request with {@link insideOf}, besides what every

@@ -170,7 +170,7 @@ export const channelLayerSuite = <E>(name: string, { isRemote, nodes }: Options<
           yield* soon(() => assert.deepStrictEqual(far.events, [{ n: 1 }]))
           for (const { received: [event] } of [here, far]) {
             assert.deepStrictEqual(
-              JSON.parse(event!.frame.text),
+              JSON.parse(event!.frame.content as string),
               { type: "posted", data: { n: 1 }, status: 201 }
             )
             assert.isUndefined(event!.id)

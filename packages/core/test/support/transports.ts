@@ -63,10 +63,10 @@ const bytesOf = (frame: string | Uint8Array) => typeof frame === "string" ? fram
 /** Records how often a transport encodes it. */
 class CountedFrame extends Transport.SharedFrame {
   readonly encodings: Array<string> = []
-  override encoded<A>(kind: string, encode: (text: string) => A): A {
-    return super.encoded(kind, (text) => {
+  override encoded<A>(kind: string, encode: (content: string | Uint8Array<ArrayBuffer>) => A): A {
+    return super.encoded(kind, (content) => {
       this.encodings.push(kind)
-      return encode(text)
+      return encode(content)
     })
   }
 }
@@ -152,7 +152,33 @@ export const transportSuite = (name: string, make: MakeTransport, options?: Suit
         yield* settle
         transport.send(shared)
         transport.send("3")
-        assert.deepStrictEqual(yield* takeAll(peer, 6), ["1", shared.text, "", "2".repeat(100_000), shared.text, "3"])
+        assert.deepStrictEqual(yield* takeAll(peer, 6), [
+          "1",
+          shared.content,
+          "",
+          "2".repeat(100_000),
+          shared.content,
+          "3"
+        ])
+      }))
+
+    test("sends bytes and text in order, as what they are", () =>
+      Effect.gen(function*() {
+        const [transport, peer] = yield* make
+        yield* receive(transport)
+        const shared = new Transport.SharedFrame(new Uint8Array([0, 255, 128]))
+        const large = new Uint8Array(100_000).map((_, i) => i % 251)
+        const sent = ["1", new Uint8Array([7]), shared.content, new Uint8Array(), "ü", large, shared.content]
+        transport.send("1")
+        transport.send(new Uint8Array([1, 7, 1]).subarray(1, 2))
+        transport.send(shared)
+        transport.send(new Uint8Array())
+        yield* settle
+        transport.send("ü")
+        transport.send(large)
+        transport.send(shared)
+        const taken = yield* Effect.replicateEffect(peer.takeFrame, sent.length)
+        assert.deepStrictEqual(taken.map(bytesOf), sent.map(bytesOf))
       }))
 
     test("encodes a shared frame at most once, for however many connections", () =>
@@ -163,7 +189,7 @@ export const transportSuite = (name: string, make: MakeTransport, options?: Suit
           yield* receive(transport)
           transport.send(frame)
           transport.send(frame)
-          assert.deepStrictEqual(yield* takeAll(peer, 2), [frame.text, frame.text])
+          assert.deepStrictEqual(yield* takeAll(peer, 2), [frame.content, frame.content])
         }
         assert.strictEqual(frame.encodings.length, new Set(frame.encodings).size)
       }))
@@ -240,14 +266,16 @@ export const transportSuite = (name: string, make: MakeTransport, options?: Suit
         yield* transport.drained
       }))
 
-    test("counts what has not left, and says when it has", () =>
+    test.each<string | Uint8Array<ArrayBuffer>>([
+      "x".repeat(64 * 1024),
+      new Uint8Array(64 * 1024).fill(200)
+    ])("counts what has not left, and says when it has", (frame) =>
       Effect.gen(function*() {
         const [transport, peer] = yield* make
         yield* receive(transport)
         assert.strictEqual(transport.unsent(), 0)
         yield* transport.drained
         yield* peer.stall
-        const frame = "x".repeat(64 * 1024)
         let count = 0
         // What lies between server and client may take some before anything stays unsent.
         while (transport.unsent() <= 1024 * 1024 && count < 2000) {
@@ -261,8 +289,8 @@ export const transportSuite = (name: string, make: MakeTransport, options?: Suit
         const drained = yield* Effect.forkScoped(transport.drained, { startImmediately: true })
         assert.isTrue(yield* isWaiting(transport.drained))
         yield* peer.flow
-        const frames = yield* takeAll(peer, count)
-        assert.isTrue(frames.every((text) => text === frame))
+        const frames = yield* Effect.replicateEffect(peer.takeFrame, count)
+        assert.isTrue(frames.every((taken) => taken.length === frame.length && typeof taken === typeof frame))
         yield* Fiber.join(drained)
         yield* until(() => transport.unsent() === 0)
         yield* transport.drained
@@ -441,6 +469,10 @@ export const makeSocketPair: Effect.Effect<SocketPair> = Effect.gen(function*() 
       : { code: 1006, reason: error.message }
   const peer: Peer = {
     send: (...frames) => Effect.sync(() => Queue.offerAllUnsafe(toServer, frames)),
+    takeFrame: Queue.take(toClient).pipe(
+      Effect.map((frame) => typeof frame === "string" ? frame : Uint8Array.from(frame)),
+      Effect.mapError(closedBy)
+    ),
     take: Queue.take(toClient).pipe(
       Effect.map((frame) => typeof frame === "string" ? frame : new TextDecoder().decode(frame)),
       Effect.mapError(closedBy)

@@ -1,13 +1,17 @@
 /**
- * Encodes text frames as a server sends them (RFC 6455, 5.2): unmasked, one frame a message.
+ * Encodes text and binary frames as a server sends them (RFC 6455, 5.2): unmasked, one frame a message.
  */
 import type { SharedFrame } from "@effect-channels/core/Transport"
 import { Buffer } from "node:buffer"
 
 const headLength = (payload: number): number => payload < 126 ? 2 : payload < 65536 ? 4 : 10
 
-const writeHead = (target: Buffer, at: number, payload: number): number => {
-  target[at] = 0x81
+/** The first byte of a frame, which is the last one of its message. */
+const textHead = 0x81
+const binaryHead = 0x82
+
+const writeHead = (target: Buffer, at: number, kind: number, payload: number): number => {
+  target[at] = kind
   if (payload < 126) {
     target[at + 1] = payload
     return at + 2
@@ -24,23 +28,32 @@ const writeHead = (target: Buffer, at: number, payload: number): number => {
 }
 
 const writeText = (target: Buffer, at: number, text: string, length: number): number => {
-  const start = writeHead(target, at, length)
+  const start = writeHead(target, at, textHead, length)
   // As many bytes as characters: it is all ASCII, which the shorter way is good for.
   return start + target.write(text, start, length, length === text.length ? "latin1" : "utf8")
 }
 
-/** The frame of a text. */
-export const encode = (text: string): Buffer => {
+/** The frame of a text, or of bytes. */
+export const encode = (content: string | Uint8Array): Buffer =>
+  typeof content === "string" ? encodeText(content) : encodeBytes(content)
+
+const encodeBytes = (bytes: Uint8Array): Buffer => {
+  const target = Buffer.allocUnsafe(headLength(bytes.length) + bytes.length)
+  target.set(bytes, writeHead(target, 0, binaryHead, bytes.length))
+  return target
+}
+
+const encodeText = (text: string): Buffer => {
   const length = Buffer.byteLength(text)
   const target = Buffer.allocUnsafe(headLength(length) + length)
   writeText(target, 0, text, length)
   return target
 }
 
-/** The frame of a text for many connections, made once. */
+/** The same for many connections, made once. */
 export const encodeShared = (frame: SharedFrame): Buffer => frame.encoded("ws", encode)
 
-/** The frames of one or several messages, one after the other, in one buffer. */
+/** The frames of one or several messages, one after the other, in one buffer: what is a buffer is a frame already. */
 export const encodeAll = (messages: string | Buffer | ReadonlyArray<string | Buffer>): Buffer => {
   if (typeof messages === "string") return encode(messages)
   if (Buffer.isBuffer(messages)) return messages

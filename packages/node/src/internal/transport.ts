@@ -2,10 +2,10 @@
  * The transport over `ws`: it reads the frames of one TCP read as one batch, and sends what is sent in one tick as one
  * write, with the socket's own backpressure.
  *
- * `ws` does the handshake, reads frames, answers pings and closes. Text frames are written to the network socket directly,
+ * `ws` does the handshake, reads frames, answers pings and closes. Frames are written to the network socket directly,
  * since `ws` writes each of them by itself; with compression they go through `ws`.
  */
-import type { Closed, SharedFrame, Transport } from "@effect-channels/core/Transport"
+import { type Closed, SharedFrame, type Transport } from "@effect-channels/core/Transport"
 import * as Effect from "effect/Effect"
 import type { Buffer } from "node:buffer"
 import type { Socket } from "node:net"
@@ -60,12 +60,17 @@ export class WsTransport implements Transport {
     })
   }
 
-  send(frame: string | SharedFrame): void {
+  send(frame: string | Uint8Array<ArrayBuffer> | SharedFrame): void {
     if (this.#isCompressed) {
       if (this.#ws.readyState !== this.#ws.OPEN) return
-      return this.#ws.send(typeof frame === "string" ? frame : frame.text, () => this.#socket.emit(compressed))
+      const content = frame instanceof SharedFrame ? frame.content : frame
+      return this.#ws.send(content, () => this.#socket.emit(compressed))
     }
-    const message = typeof frame === "string" ? frame : Frame.encodeShared(frame)
+    const message = typeof frame === "string"
+      ? frame
+      : frame instanceof SharedFrame
+      ? Frame.encodeShared(frame)
+      : Frame.encode(frame)
     this.#outboxSize += message.length
     const outbox = this.#outbox
     if (outbox === undefined) this.#outbox = message

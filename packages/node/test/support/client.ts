@@ -47,7 +47,9 @@ export interface Client {
   readonly send: (...messages: ReadonlyArray<unknown>) => Effect.Effect<void>
   /** Sends bytes as they are. */
   readonly write: (...bytes: ReadonlyArray<Uint8Array>) => Effect.Effect<void>
-  /** The next text message; fails with how the connection ended. */
+  /** The next message, text or bytes; fails with how the connection ended. */
+  readonly takeFrame: Effect.Effect<string | Uint8Array<ArrayBuffer>, Transport.Closed>
+  /** The same, which is to be text. */
   readonly takeText: Effect.Effect<string, Transport.Closed>
   /** The next message, which is to be JSON. */
   readonly take: Effect.Effect<Reply, Transport.Closed>
@@ -126,7 +128,7 @@ export const open = Effect.fnUntraced(function*(
   const opened = yield* Deferred.make<Readonly<Record<string, string>>, Refused>()
   const closed = yield* Deferred.make<Transport.Closed>()
   const ended = yield* Deferred.make<void>()
-  const texts = yield* Queue.unbounded<string, Transport.Closed>()
+  const messages = yield* Queue.unbounded<string | Uint8Array<ArrayBuffer>, Transport.Closed>()
   const controls = yield* Queue.unbounded<Frames.Frame>()
   const frames: Array<Frames.Frame> = []
   let answer = Buffer.alloc(0)
@@ -134,12 +136,13 @@ export const open = Effect.fnUntraced(function*(
 
   const end = (how: Transport.Closed) => {
     Deferred.doneUnsafe(closed, Effect.succeed(how))
-    Queue.failCauseUnsafe(texts, Cause.fail(how))
+    Queue.failCauseUnsafe(messages, Cause.fail(how))
   }
   const parse = Frames.makeParser((frame) => {
     frames.push(frame)
     const { opcode, payload } = frame
-    if (opcode === Frames.opcode.text) Queue.offerUnsafe(texts, Frames.textOf(frame))
+    if (opcode === Frames.opcode.text) Queue.offerUnsafe(messages, Frames.textOf(frame))
+    if (opcode === Frames.opcode.binary) Queue.offerUnsafe(messages, Frames.bytesOf(frame))
     if (opcode === Frames.opcode.ping && options.answersPings !== false) {
       socket.write(Frames.frameOf(payload, { opcode: Frames.opcode.pong }))
     }
@@ -183,14 +186,20 @@ export const open = Effect.fnUntraced(function*(
         Frames.frameOf(typeof message === "string" || message instanceof Uint8Array ? message : JSON.stringify(message))
       )
     )
-  const take = Effect.map(Queue.take(texts), (text): Reply => JSON.parse(text))
+  const takeFrame = Queue.take(messages)
+  const takeText = Effect.flatMap(
+    takeFrame,
+    (frame) => typeof frame === "string" ? Effect.succeed(frame) : Effect.die(new TypeError("This message is binary"))
+  )
+  const take = Effect.map(takeText, (text): Reply => JSON.parse(text))
   let trips = 0
   return {
     socket,
     headers,
     send,
     write,
-    takeText: Queue.take(texts),
+    takeFrame,
+    takeText,
     take,
     takeAll: (count) => Effect.replicateEffect(take, count),
     ask: (message) => Effect.andThen(send(message), take),

@@ -46,11 +46,14 @@ export const frameOf = (content: string | Uint8Array, options: FrameOptions = {}
   return Buffer.concat([Buffer.from([first]), length, mask, payload.map((byte, i) => byte ^ mask[i % 4]!)])
 }
 
-/** What a text frame says; a compressed one must not depend on those before it (RFC 7692). */
-export const textOf = ({ payload, rsv }: Frame): string => {
-  if (rsv !== 4) return payload.toString()
+/** What a text frame says. */
+export const textOf = (frame: Frame): string => Buffer.from(bytesOf(frame)).toString()
+
+/** What a frame holds; a compressed one must not depend on those before it (RFC 7692). */
+export const bytesOf = ({ payload, rsv }: Frame): Uint8Array<ArrayBuffer> => {
+  if (rsv !== 4) return Uint8Array.from(payload)
   const bytes = Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])])
-  return inflateRawSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH }).toString()
+  return Uint8Array.from(inflateRawSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH }))
 }
 
 /** A close frame of a client. */
