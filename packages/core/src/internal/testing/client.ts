@@ -102,7 +102,7 @@ const linkOf = (peer: Transport.MemoryPeer, protocol: string): Connector.Link =>
   protocol,
   run: (receive) =>
     Effect.flatMap(
-      Effect.exit(Effect.forever(Effect.map(peer.take, receive))),
+      Effect.exit(Effect.forever(Effect.map(peer.takeFrame, receive))),
       () => peer.closed
     ),
   send: (frame) => Effect.runFork(peer.send(frame)),
