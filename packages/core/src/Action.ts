@@ -365,7 +365,7 @@ export const object: {
     self: Action<N, P, F, S, E, {}, Needs, R, Stream>,
     schema: O
   ): Action<N, P, F, S, E, { readonly object: O["Type"] }, Needs, R, Stream>
-} = dual(2, (self: Any, schema: Schema.Constraint) => Value.make(proto, { ...self, object: schema }))
+} = /* @__PURE__ */ dual(2, (self: Any, schema: Schema.Constraint) => Value.make(proto, { ...self, object: schema }))
 
 /**
  * Guards the action. A second permission is required as well as the first. What the permission looks at must be there:
@@ -382,7 +382,7 @@ export const permit: {
     self: A,
     permission: Permission.Permission<F, E, R>
   ): Permitted<A, F, R>
-} = dual(2, <A extends Any>(self: A, permission: Permission.Any): A =>
+} = /* @__PURE__ */ dual(2, <A extends Any>(self: A, permission: Permission.Any): A =>
   Value.make(proto, {
     ...self,
     permission: both(self.permission, permission)

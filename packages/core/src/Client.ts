@@ -472,12 +472,12 @@ type AbortSignal = typeof globalThis extends { readonly AbortSignal: { readonly 
   : unknown
 
 /** The arguments of a call, of which the last may say when it is not waited for any more. */
-type Abortable<Args> = Args extends [payload?: infer P, options?: infer O]
-  ? [payload?: P, options?: O & { readonly signal?: AbortSignal | undefined }]
+type Abortable<Args> = Args extends [payload: infer P, options: infer O]
+  ? [payload: P, options: O & { readonly signal?: AbortSignal | undefined }]
   : Args extends [payload: infer P, options?: infer O]
     ? [payload: P, options?: O & { readonly signal?: AbortSignal | undefined }]
-  : Args extends [payload: infer P, options: infer O]
-    ? [payload: P, options: O & { readonly signal?: AbortSignal | undefined }]
+  : Args extends [payload?: infer P, options?: infer O]
+    ? [payload?: P, options?: O & { readonly signal?: AbortSignal | undefined }]
   : never
 
 /**

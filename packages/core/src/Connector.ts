@@ -132,6 +132,12 @@ const connected = (socket: Socket): Effect.Effect<Link, NotOpened> =>
     let receive = (frame: string | Uint8Array<ArrayBuffer>): void => void held.push(frame)
     let closed: Closed | undefined
     let ended: ((closed: Effect.Effect<Closed>) => void) | undefined
+    // What is sent in answer to all that one read has brought leaves together, when the rest of it has been dealt with.
+    const unsent: Array<string | Uint8Array<ArrayBuffer>> = []
+    const flush = (): void => {
+      // One that is closing takes no more, and some platforms throw then.
+      for (const frame of unsent.splice(0)) if (socket.readyState === open) socket.send(frame)
+    }
     socket.binaryType = "arraybuffer"
     socket.onopen = () =>
       resume(Effect.succeed({
@@ -143,11 +149,13 @@ const connected = (socket: Socket): Effect.Effect<Link, NotOpened> =>
             if (closed === undefined) ended = resume
             else resume(Effect.succeed(closed))
           }),
-        // One that is closing takes no more, and some platforms throw then.
         send: (frame) => {
-          if (socket.readyState === open) socket.send(frame)
+          if (unsent.push(frame) === 1) void Promise.resolve().then(flush)
         },
-        close: (code, reason) => socket.close(code, reason)
+        close: (code, reason) => {
+          flush()
+          socket.close(code, reason)
+        }
       }))
     socket.onmessage = ({ data }: { readonly data: string | ArrayBuffer }) =>
       receive(typeof data === "string" ? data : new Uint8Array(data))

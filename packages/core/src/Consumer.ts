@@ -402,7 +402,7 @@ export const permitConnect: {
     self: Consumer<Name, Params, Members, Needs, R>,
     permission: Permission.Permission<{}, E, R2>
   ): Consumer<Name, Params, Members, Needs, R | R2>
-} = dual(
+} = /* @__PURE__ */ dual(
   2,
   (self: Any, permission: Permission.Any) =>
     Value.make(proto, { ...self, connectPermission: both(self.connectPermission, permission) })
@@ -470,7 +470,7 @@ export const permit: {
     self: Consumer<Name, Params, Members, Needs, R>,
     permission: Permission.Permission<F, E, R2>
   ): Consumer<Name, Params, Members, Needs & F, R | R2>
-} = dual(
+} = /* @__PURE__ */ dual(
   2,
   (self: Any, permission: Permission.Any) =>
     Value.make(proto, { ...self, permission: both(self.permission, permission) })

@@ -38,7 +38,7 @@ export interface Source {
   readonly read: (scope: ConnectionScope["Service"]) => Presented
 }
 
-const none: Presented = Result.succeed(undefined)
+const none: Presented = /* @__PURE__ */ Result.succeed(undefined)
 
 const malformed = (name: string, problem: string): Presented =>
   Result.fail(new ChannelError.InvalidCredentials({ message: `The credentials (${name}) ${problem}` }))

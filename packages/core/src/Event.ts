@@ -191,7 +191,7 @@ export const permit: {
     self: Event<Type, Data, Needs, R> & { readonly "~facts": F },
     permission: Permission.Permission<F, E, R2>
   ): Event<Type, Data, Needs & F, R | R2>
-} = dual(
+} = /* @__PURE__ */ dual(
   2,
   (self: Any, permission: Permission.Any) =>
     Value.make(proto, { ...self, permission: both(self.permission, permission) })

@@ -201,7 +201,7 @@ export const permit: {
     self: Group<Name, Params, Presence, Needs, R> & { readonly "~facts": F },
     permission: Permission.Permission<F, E, R2>
   ): Group<Name, Params, Presence, Needs & F, R | R2>
-} = dual(
+} = /* @__PURE__ */ dual(
   2,
   (self: Any, permission: Permission.Any) =>
     Value.make(proto, { ...self, permission: both(self.permission, permission) })
@@ -254,7 +254,7 @@ export const history: {
     self: Group<Name, Params, Presence, Needs, R>,
     history: History
   ): Group<Name, Params, Presence, Needs, R>
-} = dual(2, (self: Any, history: History) => Value.make(proto, { ...self, history }))
+} = /* @__PURE__ */ dual(2, (self: Any, history: History) => Value.make(proto, { ...self, history }))
 
 /**
  * Tells the members who is in the group: all of them when they join (`$joined`), and who comes and goes (`$presence`). The schema
@@ -287,4 +287,4 @@ export const presence: {
     self: Group<Name, Params, never, Needs, R>,
     schema: S
   ): Group<Name, Params, S["Type"], Needs, R | S["EncodingServices"]>
-} = dual(2, (self: Any, schema: Schema.Constraint) => Value.make(proto, { ...self, presence: schema }))
+} = /* @__PURE__ */ dual(2, (self: Any, schema: Schema.Constraint) => Value.make(proto, { ...self, presence: schema }))

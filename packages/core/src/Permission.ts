@@ -494,9 +494,15 @@ export const allow: Permission = make({ _tag: "Constant", decision: Decision.all
  * @category constructors
  * @since 0.1.0
  */
-export const deny: Permission = make({
+export const deny: Permission = /* @__PURE__ */ make({
   _tag: "Constant",
-  decision: Decision.deny({ check: "deny", phase: "connection", reason: undefined, code: undefined, private: false })
+  decision: /* @__PURE__ */ Decision.deny({
+    check: "deny",
+    phase: "connection",
+    reason: undefined,
+    code: undefined,
+    private: false
+  })
 })
 
 /**
@@ -526,7 +532,7 @@ export const and: {
     self: Permission<F, E, R>,
     that: Permission<F2, E2, R2>
   ): Permission<F & F2, E | E2, R | R2>
-} = dual(2, <F, E, R, F2, E2, R2>(
+} = /* @__PURE__ */ dual(2, <F, E, R, F2, E2, R2>(
   self: Permission<F, E, R>,
   that: Permission<F2, E2, R2>
 ): Permission<F & F2, E | E2, R | R2> => make({ _tag: "And", members: [self.tree, that.tree] }))
@@ -543,7 +549,7 @@ export const or: {
     self: Permission<F, E, R>,
     that: Permission<F2, E2, R2>
   ): Permission<F & F2, E | E2, R | R2>
-} = dual(2, <F, E, R, F2, E2, R2>(
+} = /* @__PURE__ */ dual(2, <F, E, R, F2, E2, R2>(
   self: Permission<F, E, R>,
   that: Permission<F2, E2, R2>
 ): Permission<F & F2, E | E2, R | R2> => make({ _tag: "Or", members: [self.tree, that.tree] }))
@@ -557,7 +563,7 @@ export const or: {
 export const not: {
   (options?: CheckOptions): <F, E, R>(self: Permission<F, E, R>) => Permission<F, E, R>
   <F, E, R>(self: Permission<F, E, R>, options?: CheckOptions): Permission<F, E, R>
-} = dual((args) => isPermission(args[0]), <F, E, R>(
+} = /* @__PURE__ */ dual((args) => isPermission(args[0]), <F, E, R>(
   self: Permission<F, E, R>,
   options?: CheckOptions
 ): Permission<F, E, R> =>

@@ -214,7 +214,7 @@ export const permit: {
     self: Route<Path, Params, Members, Needs, R>,
     permission: Permission.Permission<F, E, R2>
   ): Route<Path, Params, Members, Needs & F, R | R2>
-} = dual(2, (self: Any, permission: Permission.Any) =>
+} = /* @__PURE__ */ dual(2, (self: Any, permission: Permission.Any) =>
   Value.make(proto, {
     ...self,
     permission: both(self.permission, permission)

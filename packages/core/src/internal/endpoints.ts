@@ -69,17 +69,18 @@ const encoded = (schema: Schema.Constraint, value: unknown): Effect.Effect<unkno
   Effect.orDie(Schema.encodeUnknownEffect(schema)(value)) as Effect.Effect<unknown>
 
 /** A request as it stands on the wire. */
-export const encode = Effect.fnUntraced(function*({ action, params, route }: Endpoint, parts: Parts) {
-  const where = yield* path(route, params, parts.params ?? {})
-  const data = yield* encodeValue(action.payload, parts.payload)
-  const fields = yield* encodeValue(action.fields, parts.fields)
-  return {
-    ...fields as object,
-    action: action.name,
-    route: parts.query === undefined ? where : `${where}?${parts.query}`,
-    ...(data === undefined ? {} : { data })
-  }
-})
+export const encode = ({ action, params, route }: Endpoint, parts: Parts) =>
+  Effect.gen(function*() {
+    const where = yield* path(route, params, parts.params ?? {})
+    const data = yield* encodeValue(action.payload, parts.payload)
+    const fields = yield* encodeValue(action.fields, parts.fields)
+    return {
+      ...fields as object,
+      action: action.name,
+      route: parts.query === undefined ? where : `${where}?${parts.query}`,
+      ...(data === undefined ? {} : { data })
+    }
+  })
 
 const encodeValue = (schema: Schema.Constraint, value: unknown): Effect.Effect<unknown> =>
   value === undefined ? Effect.undefined : encoded(Schema.toCodecJson(schema), value)

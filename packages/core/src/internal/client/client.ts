@@ -2,11 +2,10 @@
  * The client of a consumer: its functions, streams and promises over one line.
  */
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { constVoid } from "effect/Function"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { BufferOptions, CallOptions, Options, Status } from "../../Client.ts"
@@ -21,7 +20,7 @@ import * as Contract from "./contract.ts"
 import * as Failures from "./failures.ts"
 import * as Groups from "./groups.ts"
 import { Inbox, streamOf } from "./inbox.ts"
-import { type Call, type Heard, itemStatus, Line } from "./line.ts"
+import { begun, type Call, type Heard, itemStatus, Line } from "./line.ts"
 import { promises } from "./promises.ts"
 
 type Params = Readonly<Record<string, unknown>>
@@ -75,6 +74,9 @@ const urlOf = (consumer: Consumer.Any, { params, url }: Partial<Options>): Effec
       : Effect.succeed(base.replace(/^http/, "ws").replace(/\/+$/, "") + path)
   })
 
+/** Whether what a fiber calls is part of what is done on each connection. */
+const IsFirst = Context.Reference<boolean>("effect-channels/Client/IsFirst", { defaultValue: () => false })
+
 /** The functions and streams of a client. */
 const clientOf = (
   consumer: Consumer.Any,
@@ -95,7 +97,8 @@ const clientOf = (
   const callOf = (
     endpoint: Contract.Endpoint,
     args: Contract.Arguments,
-    options: CallOptions
+    options: CallOptions,
+    isFirst: boolean
   ): Effect.Effect<Call, unknown> => {
     const encode = (codec: Codec.Codec) => provided(Contract.encode(endpoint, codec, args))
     const { codec } = line
@@ -109,13 +112,9 @@ const clientOf = (
       encode,
       codec,
       parts,
-      isSent: false,
-      wasSent: false,
-      timeout: endpoint.isStream ? Infinity : options.timeout === undefined ? timeout : millis(options.timeout),
-      deadline: Infinity,
-      onReply: constVoid,
-      onSent: constVoid,
-      onError: constVoid
+      ...begun,
+      isFirst,
+      timeout: endpoint.isStream ? Infinity : options.timeout === undefined ? timeout : millis(options.timeout)
     }))
   }
 
@@ -135,15 +134,18 @@ const clientOf = (
       : Effect.flatMap(Failures.errorOf(endpoint, reply), Effect.fail)
 
   const ask = (endpoint: Contract.Endpoint, args: Contract.Arguments, options: CallOptions): Untyped =>
-    Effect.suspend(() =>
-      Effect.flatMapEager(callOf(endpoint, args, options), (call) =>
-        Effect.callback<unknown, unknown>((resume) => {
-          call.onReply = (reply, codec) => resume(provided(answerOf(endpoint, codec, reply)))
-          call.onSent = () => resume(Effect.void)
-          call.onError = (error) => resume(Effect.fail(error))
-          line.enter(call)
-          return Effect.sync(() => line.abandon(call))
-        }))
+    Effect.withFiber((fiber) =>
+      Effect.flatMapEager(
+        callOf(endpoint, args, options, fiber.getRef(IsFirst)),
+        (call) =>
+          Effect.callback<unknown, unknown>((resume) => {
+            call.onReply = (reply, codec) => resume(provided(answerOf(endpoint, codec, reply)))
+            call.onSent = () => resume(Effect.void)
+            call.onError = (error) => resume(Effect.fail(error))
+            line.enter(call)
+            return Effect.sync(() => line.abandon(call))
+          })
+      )
     )
 
   const stream = (
@@ -154,7 +156,7 @@ const clientOf = (
     streamOf(
       Effect.gen(function*() {
         const replies = new Inbox<readonly [Codec.Reply, Codec.Codec], CallError>()
-        const call = yield* callOf(endpoint, args, options)
+        const call = yield* callOf(endpoint, args, options, yield* IsFirst)
         call.onReply = (reply, codec) => replies.offer([reply, codec])
         call.onError = (error) => replies.fail(error)
         yield* Effect.acquireRelease(Effect.sync(() => line.enter(call)), () => Effect.sync(() => line.abandon(call)))
@@ -168,19 +170,20 @@ const clientOf = (
           : provided(answerOf(endpoint, codec, reply))
     )
 
-  const functionOf = (endpoint: Contract.Endpoint, params: Params) =>
+  const functionOf = (endpoint: Contract.Endpoint, path: () => Effect.Effect<string>) =>
   (
     payload?: unknown,
     options: CallOptions & { readonly fields?: unknown } = {}
   ) => {
-    const args: Contract.Arguments = { params, query: options.query, payload, fields: options.fields }
+    const args: Contract.Arguments = { path, query: options.query, payload, fields: options.fields }
     return endpoint.isStream ? stream(endpoint, args, options) : ask(endpoint, args, options)
   }
 
   const callsOf = (route: string, params: Params): object => {
     const calls = Object.create(null) as Record<string, unknown>
+    const path = Contract.pathOf(route, endpoints.get(route)?.values().next().value?.place.params ?? {}, params)
     for (const [name, endpoint] of endpoints.get(route) ?? []) {
-      define(calls, name, functionOf(endpoint, params))
+      define(calls, name, functionOf(endpoint, path))
     }
     return calls
   }
@@ -299,25 +302,36 @@ const clientOf = (
 
   // ---- the connection
 
-  const connect: Effect.Effect<void, ConnectionRefused> = Effect.callback((resume) => {
-    const look = (status: Status): void => {
-      if (status._tag === "Connected" && line.isConnected) resume(Effect.void)
-      else if (status._tag === "Refused") resume(Effect.fail(status.error))
-    }
-    line.connect()
-    look(line.status)
-    const off = line.statuses.add(look)
-    return Effect.sync(off)
-  })
-
-  const disconnect: Effect.Effect<void> = Effect.callback((resume) => {
-    line.disconnect()
-    if (line.status._tag === "Idle") return resume(Effect.void)
-    const off = line.statuses.add(({ _tag }) => {
-      if (_tag === "Idle") resume(Effect.void)
+  /** Does something, and waits until the status says what came of it. */
+  const wish = <E>(
+    act: () => void,
+    pick: (status: Status) => Effect.Effect<void, E> | undefined
+  ): Effect.Effect<void, E> =>
+    Effect.callback((resume) => {
+      act()
+      const picked = pick(line.status)
+      if (picked !== undefined) return resume(picked)
+      const off = line.statuses.add((status) => {
+        const picked = pick(status)
+        if (picked === undefined) return
+        off()
+        resume(picked)
+      })
+      return Effect.sync(off)
     })
-    return Effect.sync(off)
-  })
+
+  const connect: Effect.Effect<void, ConnectionRefused> = wish(
+    () => line.connect(),
+    (status) => {
+      if (status._tag === "Connected" && line.isConnected) return Effect.void
+      return status._tag === "Refused" ? Effect.fail(status.error) : undefined
+    }
+  )
+
+  const disconnect: Effect.Effect<void> = wish(
+    () => line.disconnect(),
+    ({ _tag }) => _tag === "Idle" ? Effect.void : undefined
+  )
 
   const statuses: Stream.Stream<Status> = streamOf(
     listening((inbox: Inbox<Status>) => {
@@ -337,9 +351,10 @@ const clientOf = (
       const once = Effect.provideContext(effect, yield* Effect.context<R>())
       let done: ((exit: Effect.Effect<unknown, E>) => void) | undefined
       let first: Exit.Exit<unknown, E> | undefined
-      const hook = Effect.flatMap(Effect.exit(once), (exit) => {
+      const hook = Effect.flatMap(Effect.exit(Effect.provideService(once, IsFirst, true)), (exit) => {
         const isFirst = first === undefined
-        done?.(first ??= exit)
+        first ??= exit
+        done?.(first)
         return isFirst || Exit.isSuccess(exit)
           ? Effect.void
           : Effect.logError("What is done on each connection failed", exit.cause)
@@ -349,7 +364,7 @@ const clientOf = (
         () => Effect.sync(() => line.hooks.delete(hook))
       )
       line.use()
-      const waits = ["Connecting", "Waiting"].includes(line.status._tag)
+      const waits = ["Connecting", "Waiting"].includes(line.status._tag) && !line.isPrepared
       if (!waits) yield* hook
       yield* first ?? Effect.callback<unknown, E>((resume) => {
         const off = line.statuses.add(({ _tag }) => {

@@ -2,6 +2,7 @@
  * What a client knows of its consumer: its actions, events and groups, with their schemas as parts of frames.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as SchemaParser from "effect/SchemaParser"
 import type * as Action from "../../Action.ts"
@@ -56,7 +57,7 @@ export interface Parts {
 
 /** What a call is made with. */
 export interface Arguments {
-  readonly params: Readonly<Record<string, unknown>>
+  readonly path: () => Effect.Effect<string>
   readonly query: string | Readonly<Record<string, string>> | undefined
   readonly payload: unknown
   readonly fields: unknown
@@ -64,15 +65,15 @@ export interface Arguments {
 
 const isVoid = (schema: Schema.Constraint): boolean => schema === Schema.Void
 
-/** Once for each codec, which mostly is one. */
+/** Once for a codec, which is the same one mostly. */
 const byCodec = <A>(make: (codec: Codec.Codec) => A): (codec: Codec.Codec) => A => {
-  const made = new Map<Codec.Codec, A>()
-  return (codec) => {
-    let found = made.get(codec)
-    if (found === undefined) made.set(codec, found = make(codec))
-    return found
-  }
+  let last: { readonly codec: Codec.Codec; readonly made: A } | undefined
+  return (codec) => (last?.codec === codec ? last : last = { codec, made: make(codec) }).made
 }
+
+/** Whether it has succeeded already: nothing is to be done about it. */
+export const isThere = (effect: Effect.Effect<unknown, unknown, unknown>): effect is Exit.Success<unknown, never> =>
+  Exit.isExit(effect) && effect._tag === "Success"
 
 const encoder = (codec: Codec.Codec, schema: Schema.Constraint): Coding =>
   Schema.encodeUnknownEffect(codec.part(schema))
@@ -140,7 +141,7 @@ export const encode = (
     (data) =>
       Effect.flatMapEager(
         part(endpoint.fields, fields, args.fields, []),
-        (fields) => Effect.mapEager(route(endpoint.place, args), (route) => ({ route, data, fields }))
+        (fields) => Effect.mapEager(route(args), (route) => ({ route, data, fields }))
       )
   )
 }
@@ -150,22 +151,34 @@ const part = (
   encode: Coding | undefined,
   value: unknown,
   path: ReadonlyArray<string>
-): Effect.Effect<unknown, ChannelError.InvalidPayload, unknown> =>
-  input === undefined || encode === undefined || (value === undefined && input.isOptional)
-    ? Effect.undefined
-    : Effect.catchCause(Effect.flatMapEager(input.make(value), encode), (cause) => {
-      const problems = problemsOf(cause, path)
-      return problems === undefined
-        ? Effect.failCause(cause) as Effect.Effect<never>
-        : Effect.fail(new ChannelError.InvalidPayload({ problems }))
-    })
+): Effect.Effect<unknown, ChannelError.InvalidPayload, unknown> => {
+  if (input === undefined || encode === undefined || (value === undefined && input.isOptional)) return Effect.undefined
+  const encoded = Effect.flatMapEager(input.make(value), encode)
+  return isThere(encoded) ? encoded : Effect.catchCause(encoded, (cause) => {
+    const problems = problemsOf(cause, path)
+    return problems === undefined
+      ? Effect.failCause(cause) as Effect.Effect<never>
+      : Effect.fail(new ChannelError.InvalidPayload({ problems }))
+  })
+}
 
-const route = ({ params, route }: Endpoints.Endpoint, args: Arguments): Effect.Effect<string> => {
-  const query = typeof args.query === "object" ? queryOf(Object.entries(args.query)) : args.query
-  const end = query === undefined || query === "" ? "" : `?${query}`
-  return route === ""
-    ? Effect.succeed(end)
-    : Effect.map(Endpoints.path(route, params, args.params), (path) => path + end)
+/** The path of a route with parameters, which is found out once. */
+export const pathOf = (
+  route: string,
+  schemas: Endpoints.Endpoint["params"],
+  values: Readonly<Record<string, unknown>>
+): () => Effect.Effect<string> => {
+  let known: Effect.Effect<string> | undefined = route === "" ? Effect.succeed("") : undefined
+  return () =>
+    known ?? Effect.map(Endpoints.path(route, schemas, values), (path) => {
+      known = Effect.succeed(path)
+      return path
+    })
+}
+
+const route = ({ path, query }: Arguments): Effect.Effect<string> => {
+  const text = typeof query === "object" ? queryOf(Object.entries(query)) : query
+  return text === undefined || text === "" ? path() : Effect.mapEager(path(), (path) => `${path}?${text}`)
 }
 
 /** A query string. */

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as ChannelError from "../../ChannelError.ts"
 import { type CallError, ConnectionRefused, Timeout, UnexpectedReply } from "../../ClientError.ts"
-import type { Endpoint } from "./contract.ts"
+import { type Endpoint, isThere } from "./contract.ts"
 
 /** A reply, as far as it says what went wrong. */
 export interface Failure {
@@ -29,37 +29,38 @@ export const errorOf = (endpoint: Endpoint, failure: Failure): Effect.Effect<unk
 export const own = (failure: Failure): CallError => {
   const { errors, status } = failure
   const code = stringOf(errors, "code")
-  const detail = stringOf(errors, "detail")
+  const message = messageOf(errors)
   switch (status) {
     case 400:
       return new ChannelError.InvalidPayload({ problems: errors.map(problemOf) })
     case 401:
-      return new ChannelError.InvalidCredentials(detail === undefined ? {} : { message: detail })
+      return new ChannelError.InvalidCredentials({ message })
     case 403:
       if (code === "not_authenticated") return new ChannelError.NotAuthenticated()
-      if (code === "permission_lost") return new ChannelError.PermissionLost({ message: detail ?? denied })
-      return new ChannelError.PermissionDenied({ message: detail ?? denied, code: code ?? "permission_denied" })
+      if (code === "permission_lost") return new ChannelError.PermissionLost({ message })
+      return new ChannelError.PermissionDenied({ message, code: code ?? "permission_denied" })
     case 408:
-      return new Timeout({ message: detail ?? "The action took too long, and was ended", by: "server" })
+      return new Timeout({ message, by: "server" })
     case 413:
-      return new ChannelError.MessageTooLarge({ message: detail ?? "The message is too large" })
+      return new ChannelError.MessageTooLarge({ message })
     case 422:
       return new ChannelError.IdempotencyKeyReused()
     case 429:
       return new ChannelError.Throttled({ retryAfter: retryAfter(errors) ?? 0 })
     case 503:
-      return new ChannelError.Unavailable({ message: detail ?? "The server is not available" })
+      return new ChannelError.Unavailable({ message })
     default:
       return unexpected(status, errors)
   }
 }
 
-const denied = "You do not have permission to perform this action"
+/** What the server says of it, where it says so. */
+const messageOf = (errors: ReadonlyArray<unknown>): string => stringOf(errors, "detail") ?? "The server gives no reason"
 
 /** The server has answered with something that the contract does not provide for. */
 export const unexpected = (status: number, errors: ReadonlyArray<unknown>, message?: string): UnexpectedReply =>
   new UnexpectedReply({
-    message: message ?? `The server answered with ${status}: ${stringOf(errors, "detail") ?? "no reason is given"}`,
+    message: message ?? `The server answered with ${status}: ${messageOf(errors)}`,
     status,
     errors
   })
@@ -70,7 +71,7 @@ export const fitting = <E>(
   what: string,
   error: (message: string) => E
 ): Effect.Effect<unknown, E, unknown> =>
-  Effect.catchCause(effect, (cause) =>
+  isThere(effect) ? effect : Effect.catchCause(effect, (cause) =>
     Cause.hasInterruptsOnly(cause)
       ? Effect.interrupt
       : Effect.fail(error(`${what} is not what the contract says: ${String(Cause.squash(cause)).slice(0, 500)}`)))
@@ -79,7 +80,7 @@ export const fitting = <E>(
 export const refusal = ({ errors, status }: Failure): ConnectionRefused =>
   new ConnectionRefused({
     status,
-    message: stringOf(errors, "detail") ?? "The server has refused the connection",
+    message: messageOf(errors),
     code: stringOf(errors, "code") ?? ""
   })
 
@@ -92,7 +93,7 @@ export const retryAfter = (errors: ReadonlyArray<unknown>): number | undefined =
 const problemOf = (error: unknown): ChannelError.PayloadProblem => {
   const path = propertyOf(error, "path")
   return {
-    detail: stringOf([error], "detail") ?? "It is not valid",
+    detail: messageOf([error]),
     path: Array.isArray(path) ? path.filter((key) => typeof key === "string" || typeof key === "number") : []
   }
 }

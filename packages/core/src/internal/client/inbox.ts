@@ -5,7 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { BufferOptions } from "../../Client.ts"
@@ -85,21 +85,31 @@ type Failed<E> = Exit.Exit<never, E | Cause.Done>
 
 const pull = <A, B, E, E2>(take: Taken<A, E>, make: (value: A) => Effect.Effect<B, E2 | Cause.Done>) => {
   let failed: Exit.Exit<unknown, E2 | Cause.Done> | undefined
-  const makeAll = (values: ReadonlyArray<A>) => {
+  const makeAll = (values: ReadonlyArray<A>): Effect.Effect<readonly [B, ...Array<B>], E2 | Cause.Done> => {
     const made: Array<B> = []
     let i = 0
-    return Effect.flatMap(
-      Effect.whileLoop({
-        while: () => i < values.length && failed === undefined,
-        body: () => Effect.exit(make(values[i++]!)),
-        step: (exit) => {
-          if (exit._tag === "Success") made.push(exit.value)
-          else failed = exit
+    const took = (exit: Exit.Exit<B, E2 | Cause.Done>): void => {
+      if (exit._tag === "Success") made.push(exit.value)
+      else failed = exit
+    }
+    /** Makes all that are there at once, and waits for one that is not. */
+    const goOn = (): Effect.Effect<readonly [B, ...Array<B>], E2 | Cause.Done> => {
+      while (i < values.length && failed === undefined) {
+        const next = make(values[i++]!)
+        if (!Exit.isExit(next)) {
+          return Effect.flatMap(Effect.exit(next), (exit) => {
+            took(exit)
+            return goOn()
+          })
         }
-      }),
+        took(next as Exit.Exit<B, E2 | Cause.Done>)
+      }
       // What comes before one that fails, or is the end, is given first.
-      () => made.length > 0 ? Effect.succeed(made as unknown as readonly [B, ...Array<B>]) : failed as Failed<E2>
-    )
+      return made.length > 0
+        ? Effect.succeed(made as unknown as readonly [B, ...Array<B>])
+        : failed as Failed<E2>
+    }
+    return goOn()
   }
   return Effect.suspend(() => failed === undefined ? Effect.flatMap(take, makeAll) : failed as Failed<E2>)
 }

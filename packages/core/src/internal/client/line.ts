@@ -55,10 +55,14 @@ export interface Call {
   readonly encode: (codec: Codec.Codec) => Effect.Effect<Parts, CallError>
   codec: Codec.Codec
   parts: Parts
+  /** Whether it is part of what is done on each connection, which comes first. */
+  readonly isFirst: boolean
   /** Whether it was sent on the connection that there is now. */
   isSent: boolean
   /** Whether it was ever sent. */
   wasSent: boolean
+  /** The length of its frame, once it was sent. */
+  size: number
   /** So long it waits for its answer, in milliseconds. */
   readonly timeout: number
   /** When it does not wait any longer, in milliseconds of the clock. */
@@ -67,6 +71,18 @@ export interface Call {
   /** It was sent, and nothing more is to be heard of it. */
   onSent: () => void
   onError: (error: CallError) => void
+}
+
+/** A call of which nothing is known yet. */
+export const begun = {
+  isFirst: false,
+  isSent: false,
+  wasSent: false,
+  size: 0,
+  deadline: Infinity,
+  onReply: constVoid,
+  onSent: constVoid,
+  onError: constVoid
 }
 
 /** What is heard of a connection. */
@@ -89,6 +105,12 @@ interface Session {
   readonly codec: Codec.Codec
   /** When something was heard of it last, in milliseconds of the clock. */
   heardAt: number
+  /** The length of the longest frame that nobody waits for the answer of. */
+  longest: number
+  /** Whether what is done on each connection has been done. */
+  isPrepared: boolean
+  /** Whether what has waited for it has been sent as well: from then on calls are sent at once. */
+  isOpen: boolean
 }
 
 /** A connection that has lasted so long was a good one, in milliseconds: the next attempt is a first one again. */
@@ -102,6 +124,8 @@ const renewalPause = 5000
 
 /** So long a renewal waits for its answer, in milliseconds. */
 const renewalTimeout = 15_000
+
+const tooLarge: Failures.Failure = { status: 413, errors: [] }
 
 const noHint: Hint = { _tag: "None" }
 
@@ -152,6 +176,11 @@ export class Line {
   /** Whether there is a connection: `status` says so a little longer than that. */
   get isConnected(): boolean {
     return this.#session !== undefined
+  }
+
+  /** Whether there is a connection on which what is done on each of them has been done. */
+  get isPrepared(): boolean {
+    return this.#session?.isPrepared === true
   }
 
   /** Whether the client has ended. */
@@ -249,7 +278,7 @@ export class Line {
     if (status._tag === "Refused") return call.onError(status.error)
     call.deadline = this.#now() + call.timeout
     if (call.deadline < this.#wakesAt) this.#wakeAt(call.deadline)
-    if (this.#session !== undefined) {
+    if (this.#session !== undefined && (this.#session.isOpen || call.isFirst)) {
       this.#calls.set(call.id, call)
       return call.codec === this.#session.codec ? this.#send(call, this.#session) : this.#sendAnew(call, this.#session)
     }
@@ -296,12 +325,15 @@ export class Line {
     return Array.from(this.#calls.values()).filter((call) => !call.wasSent)
   }
 
-  #send(call: Call, { codec, link }: Session): void {
+  #send(call: Call, session: Session): void {
     call.isSent = call.wasSent = true
     const { data, fields, route } = call.parts
     const { action, id, idempotencyKey } = call
-    link.send(codec.write({ action, route, requestId: id, idempotencyKey, data, fields }))
+    const frame = session.codec.write({ action, route, requestId: id, idempotencyKey, data, fields })
+    call.size = frame.length
+    session.link.send(frame)
     if (call.isAnswered) return
+    session.longest = Math.max(session.longest, frame.length)
     this.#calls.delete(id)
     call.onSent()
   }
@@ -358,7 +390,10 @@ export class Line {
         yield* Effect.raceAllFirst([this.#connecting, this.#wish(() => !this.#isWanted)])
         if (!this.#isGivenUp) return
         this.#trim("The client has disconnected")
-        this.#lose("The client has disconnected", () => true)
+        // Nor does what may be sent again wait.
+        for (const call of Array.from(this.#calls.values())) {
+          if (call.wasSent) this.#fail(call, "The client has disconnected")
+        }
         this.#become({ _tag: "Idle" })
       })
     )
@@ -396,16 +431,18 @@ export class Line {
   /** One connection, from the attempt to make it to its end. */
   get #attempt(): Effect.Effect<Outcome> {
     const { connector, credentials, reconnect } = this.#options
+    const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+      Effect.raceAllFirst([effect, Effect.as(Effect.sleep(reconnect.timeout), undefined)])
     return Effect.gen({ self: this }, function*() {
-      const presented = credentials === undefined ? undefined : yield* Effect.exit(credentials)
+      let presented: Exit.Exit<Credentials, unknown> | undefined
+      const link = yield* inTime(Effect.gen({ self: this }, function*() {
+        if (credentials !== undefined) presented = yield* Effect.exit(credentials)
+        return presented?._tag === "Failure" ? undefined : yield* connector.open(this.#request(presented?.value))
+      }))
       if (presented?._tag === "Failure") return lostCredentials(presented.cause)
-      const link = yield* Effect.raceAllFirst([
-        connector.open(this.#request(presented?.value)),
-        Effect.sleep(reconnect.timeout)
-      ])
       if (link === undefined) return lost("The server does not answer")
       return link.protocol === refusalsSubprotocol
-        ? yield* this.#readRefusal(link)
+        ? (yield* inTime(this.#readRefusal(link))) ?? lost("The server does not say why it refuses the connection")
         : yield* this.#serve(link, presented?.value)
     }).pipe(
       Effect.scoped,
@@ -445,8 +482,10 @@ export class Line {
       reply ??= Codec.json.read(frame)
     })
     return Effect.map(run, ({ code, reason }): Outcome => {
-      const failure = reply?._tag === "Reply" ? reply : { status: code - 4000, errors: [{ detail: reason }] }
-      return this.#turnedAway(failure)
+      if (reply?._tag === "Reply") return this.#turnedAway(reply)
+      // It was lost on the way: nobody knows what it would have said.
+      if (code < 4400 || code > 4599) return lost(reasonOf({ code, reason }))
+      return this.#turnedAway({ status: code - 4000, errors: [{ detail: reason }] })
     })
   }
 
@@ -468,7 +507,7 @@ export class Line {
     return Effect.gen({ self: this }, function*() {
       const codec = this.#options.codecs.find(({ subprotocol }) => subprotocol === link.protocol) ?? Codec.json
       const startedAt = this.#now()
-      const session: Session = { link, codec, heardAt: startedAt }
+      const session: Session = { link, codec, heardAt: startedAt, longest: 0, isPrepared: false, isOpen: false }
       this.#session = session
       this.#isHurried = false
       this.#unauthenticated = 0
@@ -489,12 +528,15 @@ export class Line {
   /** Does what is done on each connection, and sends what has waited for it. */
   #begin(session: Session): Effect.Effect<never> {
     return Effect.gen({ self: this }, function*() {
-      for (const hook of Array.from(this.hooks)) yield* hook
-      for (const call of Array.from(this.#calls.values())) {
+      // Those that come meanwhile as well.
+      for (const hook of this.hooks) yield* hook
+      session.isPrepared = true
+      for (const call of this.#calls.values()) {
         if (call.isSent || !this.#calls.has(call.id)) continue
         const isEncoded = call.codec === session.codec || (yield* this.#encode(call, session.codec))
         if (isEncoded && !call.isSent && this.#calls.has(call.id)) this.#send(call, session)
       }
+      session.isOpen = true
       this.#become({ _tag: "Connected", subprotocol: session.link.protocol })
       return yield* Effect.never
     })
@@ -505,8 +547,20 @@ export class Line {
     this.#session = undefined
     this.groups.disconnected()
     const reason = exit._tag === "Success" ? reasonOf(exit.value) : "The client has disconnected"
+    if (exit._tag === "Success" && exit.value.code === 1009) this.#refuseLongest(session, tooLarge)
     this.#lose(reason, (call) => call.repeats === "no" || (exit._tag === "Success" && exit.value.code === 1009))
     this.heard.tell({ _tag: "Disconnected", reason })
+  }
+
+  /** A message was too large for the server to see whose it was: then the longest one was too large as well. */
+  #refuseLongest(session: Session, failure: Failures.Failure): void {
+    let longest: Call | undefined
+    for (const call of this.#calls.values()) {
+      if (call.isSent && (longest === undefined || call.size > longest.size)) longest = call
+    }
+    if (longest === undefined || longest.size < session.longest) return
+    this.#calls.delete(longest.id)
+    longest.onError(Failures.own(failure))
   }
 
   #receive(session: Session, frame: string | Uint8Array<ArrayBuffer>): void {
@@ -520,6 +574,7 @@ export class Line {
       return
     }
     const call = this.#calls.get(message.requestId as number)
+    if (call === undefined && message.status === 413) return this.#refuseLongest(session, message)
     if (call === undefined || !call.isSent) return
     if (!call.isStream || message.status !== itemStatus) this.#calls.delete(call.id)
     call.onReply(message, session.codec)
@@ -585,17 +640,14 @@ export class Line {
         encode: () => Effect.succeed(parts),
         codec: session.codec,
         parts,
-        isSent: false,
-        wasSent: false,
+        ...begun,
         timeout: renewalTimeout,
-        deadline: Infinity,
         onReply: ({ data, status }) => {
           if (status >= 400) return resume(Effect.succeed(undefined))
           const { expires_at: said } = (data ?? {}) as { readonly expires_at?: unknown }
           const expiresAt = typeof said === "string" ? Date.parse(said) : credentials.expiresAt
           resume(Effect.succeed({ expiresAt: said === null ? undefined : expiresAt }))
         },
-        onSent: constVoid,
         onError: () => resume(Effect.succeed(undefined))
       }
       this.enter(call)

@@ -16,9 +16,9 @@ export class Listeners<A> {
     }
   }
 
-  /** Tells everybody. */
+  /** Tells everybody; whoever begins to listen meanwhile is told what comes after that. */
   tell(value: A): void {
-    for (const listener of this.#listeners) listener(value)
+    for (const listener of Array.from(this.#listeners)) if (this.#listeners.has(listener)) listener(value)
   }
 
   get size(): number {
