@@ -1,8 +1,14 @@
 /**
- * What the chat offers and who may do what, as values. Server and client share this module: it imports nothing that a browser
- * lacks.
+ * What the chat offers and who may do what, as values. The server and the page share this module: it imports nothing that a browser
+ * lacks, and one module at a time, so that a bundle has nothing that nobody uses.
  */
-import { Action, Authentication, Consumer, Event, Group, Permission, Throttle } from "@effect-channels/core"
+import * as Action from "@effect-channels/core/Action"
+import * as Authentication from "@effect-channels/core/Authentication"
+import * as Consumer from "@effect-channels/core/Consumer"
+import * as Event from "@effect-channels/core/Event"
+import * as Group from "@effect-channels/core/Group"
+import * as Permission from "@effect-channels/core/Permission"
+import * as Throttle from "@effect-channels/core/Throttle"
 import * as Schema from "effect/Schema"
 
 // --- Who ------------------------------------------------------------------------------------------------------------
@@ -17,6 +23,9 @@ export class Person extends Schema.Class<Person>("Person")({
   muted: Schema.Array(Name),
   bannedFrom: Schema.Array(RoomName)
 }) {}
+
+/** What signing in is answered with. */
+export const SignedIn = Schema.Struct({ token: Schema.String })
 
 /** The person behind a connection. By the `key` it is said whose authority has changed. */
 export class CurrentUser extends Authentication.Service<CurrentUser, Person>()("chat/CurrentUser", {
@@ -51,7 +60,7 @@ const isOrdinary = Permission.object<Person>()("isOrdinary", ({ object }) => !ob
 // --- What is heard --------------------------------------------------------------------------------------------------
 
 /** What the people in a room are told of each other. */
-const Member = Schema.Struct({ name: Name, isModerator: Schema.Boolean })
+export const Member = Schema.Struct({ name: Name, isModerator: Schema.Boolean })
 
 const Text = Schema.NonEmptyString.check(Schema.isMaxLength(500))
 
@@ -77,10 +86,12 @@ export const Room = Group.make("room", { room: RoomName }).pipe(
 
 // --- What can be done -----------------------------------------------------------------------------------------------
 
-const me = Action.make("me", { success: Person })
+// Where a reply is lost with its connection, the client sends its request again, if it may. Most of this is the same, done twice.
 
-/** All connections of a person count together, on all nodes. */
-const post = Action.make("post", { payload: { text: Text }, success: Message }).pipe(
+const me = Action.make("me", { success: Person, idempotent: true })
+
+/** A message is said once, however often it is sent. All connections of a person count together, on all nodes. */
+const post = Action.make("post", { payload: { text: Text }, success: Message, idempotent: "key" }).pipe(
   Action.permit(Throttle.perIdentity(CurrentUser, "post", { limit: 10, window: "10 seconds" })),
   Action.broadcast(Room, Posted)
 )
@@ -89,14 +100,14 @@ const typing = Action.make("typing", { success: Typing.data }).pipe(
   Action.broadcast(Room, Typing, { reply: false, includeSender: false })
 )
 
-const mute = Action.make("mute", { payload: { name: Name }, success: Person })
-const unmute = Action.make("unmute", { payload: { name: Name }, success: Person })
+const mute = Action.make("mute", { payload: { name: Name }, success: Person, idempotent: true })
+const unmute = Action.make("unmute", { payload: { name: Name }, success: Person, idempotent: true })
 
-const ban = Action.make("ban", { payload: { name: Name } }).pipe(
+const ban = Action.make("ban", { payload: { name: Name }, idempotent: true }).pipe(
   Action.object(Person),
   Action.permit(Permission.and(isModerator, isOrdinary))
 )
-const unban = Action.make("unban", { payload: { name: Name } }).pipe(Action.permit(isModerator))
+const unban = Action.make("unban", { payload: { name: Name }, idempotent: true }).pipe(Action.permit(isModerator))
 
 export const Chat = Consumer.make("chat", { path: "/ws/rooms/:room/", params: { room: RoomName } }).pipe(
   Consumer.permitConnect(Permission.isAuthenticated(CurrentUser)),

@@ -16,10 +16,10 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { buildSync } from "esbuild"
 import { fileURLToPath } from "node:url"
-import { handshakes } from "../support/handshakes.ts"
 import { lookup, Tokens } from "./authentication.ts"
-import { Announced, Chat, CurrentUser, isModerator, Message, Name, Room, RoomName } from "./contract.ts"
+import { Announced, Chat, CurrentUser, isModerator, Message, Name, Room, RoomName, SignedIn } from "./contract.ts"
 import type { People } from "./people.ts"
 
 /** Requests of whoever has signed in, with the token that connections are made with. */
@@ -33,7 +33,7 @@ class Authorization extends HttpApiMiddleware.Service<Authorization, { provides:
 
 const login = HttpApiEndpoint.post("login", "/login", {
   payload: Schema.Struct({ name: Name }),
-  success: Schema.Struct({ token: Schema.String })
+  success: SignedIn
 })
 
 const announce = HttpApiEndpoint.post("announce", "/rooms/:room/announcements", {
@@ -83,24 +83,40 @@ const ApiLive = HttpApiBuilder.layer(Api).pipe(
 /** Nothing runs in the page, and nothing is loaded or asked, but what is the server's own. */
 const policy = "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
+const headers = HttpServerResponse.setHeaders({
+  "content-security-policy": policy,
+  "cache-control": "no-cache",
+  "x-content-type-options": "nosniff"
+})
+
+const pathOf = (name: string) => fileURLToPath(new URL(`pages/${name}`, import.meta.url))
+
 const file = (path: HttpRouter.PathInput, name: string) =>
-  HttpRouter.add(
-    "GET",
-    path,
-    HttpServerResponse.file(fileURLToPath(new URL(`pages/${name}`, import.meta.url))).pipe(
-      Effect.map(HttpServerResponse.setHeaders({
-        "content-security-policy": policy,
-        "cache-control": "no-cache",
-        "x-content-type-options": "nosniff"
-      }))
+  HttpRouter.add("GET", path, Effect.map(HttpServerResponse.file(pathOf(name)), headers))
+
+/** The program of the page as browsers read it: with the contract, the client, and what these need of Effect. */
+const program = HttpRouter.use((router) =>
+  Effect.gen(function*() {
+    const { outputFiles } = yield* Effect.sync(() =>
+      buildSync({
+        entryPoints: [pathOf("chat.ts")],
+        bundle: true,
+        format: "esm",
+        target: "es2022",
+        minify: true,
+        legalComments: "none",
+        write: false
+      })
     )
-  )
+    const script = outputFiles.map(({ text }) => text).join("")
+    const response = HttpServerResponse.text(script, { contentType: "text/javascript" }).pipe(headers)
+    yield* router.add("GET", "/chat.js", Effect.succeed(response))
+  })
+)
 
 export const routes = Layer.mergeAll(
   file("/", "chat.html"),
   file("/style.css", "style.css"),
-  file("/chat.js", "chat.js"),
-  file("/wire.js", "wire.js"),
-  ApiLive,
-  handshakes([Chat])
+  program,
+  ApiLive
 )

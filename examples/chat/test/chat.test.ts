@@ -1,7 +1,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { readdirSync } from "node:fs"
+import { gzipSync } from "node:zlib"
 import type { Server } from "../../quickstart/test/support.ts"
-import { enter, type Frame, handshake, login, post, startServer } from "./support.ts"
+import { enter, type Frame, handshake, knock, login, post, startServer } from "./support.ts"
 
 let server: Server
 
@@ -151,10 +151,10 @@ describe("a ban", () => {
     assert.deepStrictEqual(before, [])
     assert.deepStrictEqual(textsOf((await alice.hear("me")).before), ["at last"])
 
-    assert.strictEqual((await handshake(server, "mallory", room)).status, 403)
-    assert.strictEqual((await handshake(server, "mallory", newRoom())).status, 426)
+    assert.strictEqual(await knock(server, "mallory", room), 403)
+    assert.strictEqual(await knock(server, "mallory", newRoom()), 101)
     assert.strictEqual((await carol.ask("unban", { name: "mallory" })).status, 200)
-    assert.strictEqual((await handshake(server, "mallory", room)).status, 426)
+    assert.strictEqual(await knock(server, "mallory", room), 101)
   })
 
   it("is for moderators, and not of moderators", async () => {
@@ -255,23 +255,37 @@ describe("whoever is new", () => {
 
 describe("a handshake", () => {
   it("is for who has signed in, for rooms that can be", async () => {
-    const at = (path: string, headers: Record<string, string> = {}) =>
-      fetch(`http://localhost:${server.port}${path}`, { headers })
-    assert.strictEqual((await at("/ws/rooms/lobby/")).status, 403)
-    assert.strictEqual((await at("/ws/rooms/lobby/", { Authorization: "Bearer made-up" })).status, 401)
-    assert.strictEqual((await handshake(server, "alice", "No%20Room")).status, 404)
+    assert.strictEqual(await handshake(server, "/ws/rooms/lobby/"), 403)
+    assert.strictEqual(await handshake(server, "/ws/rooms/lobby/", { Authorization: "Bearer made-up" }), 401)
+    assert.strictEqual(await knock(server, "alice", "No%20Room"), 404)
     assert.strictEqual((await post(server, "/login", { name: "<b>" })).status, 400)
   })
 })
 
 describe("the page", () => {
+  const get = (path: string) => fetch(`http://localhost:${server.port}${path}`)
+
   it("is all served, without anything from elsewhere, under a policy", async () => {
-    const files = readdirSync(new URL("../pages/", import.meta.url)).filter((name) => !name.endsWith(".html"))
-    for (const path of ["/", ...files.map((name) => `/${name}`)]) {
-      const response = await fetch(`http://localhost:${server.port}${path}`)
+    for (const path of ["/", "/style.css", "/chat.js"]) {
+      const response = await get(path)
       assert.strictEqual(response.status, 200, path)
-      assert.include(response.headers.get("content-security-policy") ?? "", "default-src 'self'")
+      assert.strictEqual(
+        response.headers.get("content-security-policy"),
+        "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+      )
       assert.notMatch(await response.text(), /https?:\/\//)
     }
+  })
+
+  it("has a program of its own, made of TypeScript, the contract and the client", async () => {
+    const response = await get("/chat.js")
+    assert.include(response.headers.get("content-type") ?? "", "text/javascript")
+    const script = await response.text()
+    assert.include(script, "/ws/rooms/:room/")
+    // Nothing of what only the server has to do with it, and nothing that is still to be loaded.
+    for (const service of ["chat/People", "chat/Tokens"]) assert.notInclude(script, service)
+    assert.notMatch(script, /(?:^|[;}])import\b/)
+    assert.isBelow(gzipSync(script).length, 70_000)
+    assert.strictEqual((await get("/chat.ts")).status, 404)
   })
 })

@@ -8,8 +8,8 @@ import {
   enter,
   type Frame,
   freePort,
-  handshake,
   hasRedis,
+  knock,
   type Redis,
   skipsRedis,
   startRedis,
@@ -104,7 +104,7 @@ describe.skipIf(skipsRedis("two nodes over Redis"))("two nodes", { timeout: 60_0
     assert.strictEqual((await frank.next("posted")).data.text, "at last")
     const { before, reply } = await mallory.hear("post", { text: "still here" })
     assert.deepStrictEqual([reply.status, before], [403, []])
-    for (const node of [a, b]) assert.strictEqual((await handshake(node, "mallory", room)).status, 403)
+    for (const node of [a, b]) assert.strictEqual(await knock(node, "mallory", room), 403)
 
     // The other connection of frank is on the other node.
     const elsewhere = await enter(a, "frank", { room })

@@ -58,6 +58,8 @@ export interface Frame {
   readonly group?: string
   readonly params?: unknown
   readonly status: number
+  readonly action?: string
+  readonly route?: string
   readonly request_id?: number
   readonly errors?: ReadonlyArray<{ readonly code: string; readonly detail: string }>
   // What an event of each type carries is what the tests are about.
@@ -127,6 +129,16 @@ export class Guest {
     return { reply: heard.at(-1)!, before: heard.slice(0, -1) }
   }
 
+  /** Sends a frame as it is. */
+  send(frame: object): void {
+    this.#socket.send(JSON.stringify(frame))
+  }
+
+  /** The next reply to anything; events are left for others. */
+  async reply(): Promise<Frame> {
+    return (await this.#take("a reply", ({ type }) => type === undefined, (at) => this.#frames.splice(at, 1)))[0]!
+  }
+
   #reply(action: string, data: object | undefined, take: (at: number) => ReadonlyArray<Frame>) {
     const id = this.tell(action, data)
     return this.#take(`the reply to ${action}`, (frame) => frame.request_id === id, take)
@@ -153,11 +165,32 @@ export const enter = async (
   return guest
 }
 
-/** How a handshake would be answered. */
-export const handshake = async (server: Server, name: string, room = "lobby"): Promise<Response> =>
-  fetch(`http://localhost:${server.port}/ws/rooms/${room}/`, {
+/** Connects somebody to the lobby as clients of the original protocol do: without a subprotocol, or a position. */
+export const enterPlainly = async (server: Server, name: string): Promise<Guest> => {
+  const socket = new WebSocket(`ws://localhost:${server.port}/ws/rooms/lobby/`, {
     headers: { Authorization: `Bearer ${await login(server, name)}` }
   })
+  const guest = new Guest(socket)
+  await once(socket, "open")
+  return guest
+}
+
+/** How a handshake is answered: 101 where it is accepted. The connection that comes of it ends at once. */
+export const handshake = (server: Server, path: string, headers: Readonly<Record<string, string>> = {}) =>
+  new Promise<number>((resolve, reject) => {
+    const socket = new WebSocket(`ws://localhost:${server.port}${path}`, { headers })
+    socket.once("upgrade", () => resolve(101))
+    socket.once("open", () => socket.close())
+    socket.once("unexpected-response", (request, { statusCode }) => {
+      resolve(statusCode ?? 0)
+      request.destroy()
+    })
+    socket.on("error", reject)
+  })
+
+/** How somebody's handshake is answered. */
+export const knock = async (server: Server, name: string, room = "lobby"): Promise<number> =>
+  handshake(server, `/ws/rooms/${room}/`, { Authorization: `Bearer ${await login(server, name)}` })
 
 // --- Redis ----------------------------------------------------------------------------------------------------------
 
