@@ -88,26 +88,22 @@ const pull = <A, B, E, E2>(take: Taken<A, E>, make: (value: A) => Effect.Effect<
   const makeAll = (values: ReadonlyArray<A>): Effect.Effect<readonly [B, ...Array<B>], E2 | Cause.Done> => {
     const made: Array<B> = []
     let i = 0
-    const took = (exit: Exit.Exit<B, E2 | Cause.Done>): void => {
+    const took = (exit: Exit.Exit<B, E2 | Cause.Done>): boolean => {
       if (exit._tag === "Success") made.push(exit.value)
       else failed = exit
+      return exit._tag === "Success"
     }
+    // What comes before one that fails, or is the end, is given first.
+    const given = () =>
+      made.length > 0 ? Effect.succeed(made as unknown as readonly [B, ...Array<B>]) : failed as Failed<E2>
     /** Makes all that are there at once, and waits for one that is not. */
     const goOn = (): Effect.Effect<readonly [B, ...Array<B>], E2 | Cause.Done> => {
-      while (i < values.length && failed === undefined) {
+      while (i < values.length) {
         const next = make(values[i++]!)
-        if (!Exit.isExit(next)) {
-          return Effect.flatMap(Effect.exit(next), (exit) => {
-            took(exit)
-            return goOn()
-          })
-        }
-        took(next as Exit.Exit<B, E2 | Cause.Done>)
+        if (!Exit.isExit(next)) return Effect.flatMap(Effect.exit(next), (exit) => took(exit) ? goOn() : given())
+        if (!took(next as Exit.Exit<B, E2 | Cause.Done>)) break
       }
-      // What comes before one that fails, or is the end, is given first.
-      return made.length > 0
-        ? Effect.succeed(made as unknown as readonly [B, ...Array<B>])
-        : failed as Failed<E2>
+      return given()
     }
     return goOn()
   }
