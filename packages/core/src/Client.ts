@@ -361,7 +361,7 @@ export interface Members<M> {
   ) => Calls<At<M, Path>["members"]>
   /**
    * The data of all events of a type, from when the stream is run; over all connections. Two streams run by themselves: each has all
-   * of them.
+   * of them. It ends with `ConnectionRefused` where the client is not wanted; whoever lets it `connect` again runs the stream again.
    */
   readonly events: <const Type extends EventsIn<M>["type"]>(
     type: Type,
@@ -384,7 +384,7 @@ export interface Members<M> {
   readonly position: <G extends GroupsIn<M>>(group: G, params: Group.ParamsOf<G>) => Effect.Effect<string | undefined>
   /** How it stands with the connection. */
   readonly status: Effect.Effect<Status>
-  /** How it stands with the connection, from now on. */
+  /** How it stands with the connection: as it is when the stream is run, and each time that this changes. */
   readonly statuses: Stream.Stream<Status>
   /**
    * Connects, at once if it waits for the next attempt, and also where it was refused before; succeeds when there is a connection.
