@@ -26,16 +26,14 @@ const weigh = (contents: string, external: ReadonlyArray<string>): number => {
   return zlib.gzipSync(outputFiles[0]!.contents, { level: 9 }).length
 }
 
-/** Three actions and an event, as a page shares them with its server. */
+/** Three actions, as a page shares them with its server. */
 const contract = `
   import * as Action from "./Action.ts"
   import * as Consumer from "./Consumer.ts"
-  import * as Event from "./Event.ts"
   import * as Schema from "effect/Schema"
 
   const Message = Schema.Struct({ id: Schema.Int, from: Schema.String, text: Schema.String })
   export const Chat = Consumer.make("chat", { path: "/ws/" }).pipe(
-    Consumer.push(Event.make("posted", Message)),
     Consumer.add(
       Action.make("post", { payload: { text: Schema.NonEmptyString }, success: Message, status: 201 }),
       Action.make("edit", { payload: { id: Schema.Int, text: Schema.NonEmptyString }, success: Message }),

@@ -14,9 +14,11 @@ import * as Schema from "effect/Schema"
  * @category errors
  * @since 0.1.0
  */
-export class InvalidEnvelope extends Schema.TaggedError<InvalidEnvelope>()("InvalidEnvelope", {
-  message: Schema.String
-}, { httpApiStatus: 400 }) {
+export class InvalidEnvelope
+  extends /* @__PURE__ */ (/* @__PURE__ */ Schema.TaggedError<InvalidEnvelope>()("InvalidEnvelope", {
+    message: Schema.String
+  }, { httpApiStatus: 400 }))
+{
   readonly status = 400
   readonly code = "parse_error"
 }
@@ -130,9 +132,11 @@ export class Throttled extends Schema.TaggedError<Throttled>()("Throttled", {
  * @category errors
  * @since 0.1.0
  */
-export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNotFound", {
-  message: Schema.String
-}, { httpApiStatus: 404 }) {
+export class RouteNotFound
+  extends /* @__PURE__ */ (/* @__PURE__ */ Schema.TaggedError<RouteNotFound>()("RouteNotFound", {
+    message: Schema.String
+  }, { httpApiStatus: 404 }))
+{
   readonly status = 404
   readonly code = "not_found"
 }
@@ -143,9 +147,11 @@ export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNot
  * @category errors
  * @since 0.1.0
  */
-export class ActionNotFound extends Schema.TaggedError<ActionNotFound>()("ActionNotFound", {
-  message: Schema.String
-}, { httpApiStatus: 405 }) {
+export class ActionNotFound
+  extends /* @__PURE__ */ (/* @__PURE__ */ Schema.TaggedError<ActionNotFound>()("ActionNotFound", {
+    message: Schema.String
+  }, { httpApiStatus: 405 }))
+{
   readonly status = 405
   readonly code = "method_not_allowed"
 }
@@ -169,7 +175,9 @@ export class ActionTimeout extends Schema.TaggedError<ActionTimeout>()("ActionTi
  * @category errors
  * @since 0.1.0
  */
-export class Cancelled extends Schema.TaggedError<Cancelled>()("Cancelled", {}, { httpApiStatus: 499 }) {
+export class Cancelled
+  extends /* @__PURE__ */ (/* @__PURE__ */ Schema.TaggedError<Cancelled>()("Cancelled", {}, { httpApiStatus: 499 }))
+{
   readonly status = 499
   readonly code = "cancelled"
   override readonly message = "The request was cancelled"
@@ -181,9 +189,11 @@ export class Cancelled extends Schema.TaggedError<Cancelled>()("Cancelled", {}, 
  * @category errors
  * @since 0.1.0
  */
-export class RequestNotFound extends Schema.TaggedError<RequestNotFound>()("RequestNotFound", {
-  message: Schema.String
-}, { httpApiStatus: 404 }) {
+export class RequestNotFound
+  extends /* @__PURE__ */ (/* @__PURE__ */ Schema.TaggedError<RequestNotFound>()("RequestNotFound", {
+    message: Schema.String
+  }, { httpApiStatus: 404 }))
+{
   readonly status = 404
   readonly code = "not_found"
 }

@@ -124,7 +124,7 @@ export type Options<Params = {}, R = never> =
 /**
  * How long a client waits before it connects again: a random time up to a bound, which doubles with each attempt that fails (full
  * jitter), so that the clients of a server that restarts do not come back all at once. A server that says how long it takes is
- * given that time.
+ * given that time, an hour at most.
  *
  * @category models
  * @since 0.1.0
@@ -152,17 +152,29 @@ export interface Heartbeat {
 }
 
 /**
+ * How a stream is asked for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StreamOptions {
+  /** The query string of the route. */
+  readonly query?: string | Readonly<Record<string, string>> | undefined
+}
+
+/**
  * How one call is made.
  *
  * @category models
  * @since 0.1.0
  */
-export interface CallOptions {
-  /** The query string of the route. */
-  readonly query?: string | Readonly<Record<string, string>> | undefined
-  /** How long it waits for its answer; by default as the client says. A stream may last. */
+export interface CallOptions extends StreamOptions {
+  /** How long it waits for its answer; by default as the client says. */
   readonly timeout?: Duration.Input | undefined
-  /** Names the call for the server, so that it is done once however often it is sent: one of its own by default. */
+  /**
+   * Names the call for the server, where the action is `idempotent: "key"`: it is done once, however often it is sent over connections
+   * that are lost. By default each run of the effect is a call with a key of its own: who retries or repeats it gives one.
+   */
   readonly idempotencyKey?: string | undefined
 }
 
@@ -274,17 +286,17 @@ type PayloadOf<P extends Schema.Constraint> = P extends { readonly "~type.option
   ? P["~type.make.in"] | undefined
   : P["~type.make.in"]
 
-type OptionsOf<F extends Schema.Constraint> = [F] extends [Schema.Void] ? CallOptions
-  : {} extends F["~type.make.in"] ? CallOptions & { readonly fields?: F["~type.make.in"] | undefined }
-  : CallOptions & { readonly fields: F["~type.make.in"] }
+type OptionsOf<F extends Schema.Constraint, O> = [F] extends [Schema.Void] ? O
+  : {} extends F["~type.make.in"] ? O & { readonly fields?: F["~type.make.in"] | undefined }
+  : O & { readonly fields: F["~type.make.in"] }
 
 /** What has nothing to say may be left out. */
-type Arguments<P extends Schema.Constraint, F extends Schema.Constraint> = {} extends OptionsOf<F>
-  ? [P] extends [Schema.Void] ? [payload?: undefined, options?: OptionsOf<F>]
-  : undefined extends PayloadOf<P> ? [payload?: PayloadOf<P>, options?: OptionsOf<F>]
-  : {} extends PayloadOf<P> ? [payload?: PayloadOf<P>, options?: OptionsOf<F>]
-  : [payload: PayloadOf<P>, options?: OptionsOf<F>]
-  : [payload: [P] extends [Schema.Void] ? undefined : PayloadOf<P>, options: OptionsOf<F>]
+type Arguments<P extends Schema.Constraint, F extends Schema.Constraint, O> = {} extends OptionsOf<F, O>
+  ? [P] extends [Schema.Void] ? [payload?: undefined, options?: OptionsOf<F, O>]
+  : undefined extends PayloadOf<P> ? [payload?: PayloadOf<P>, options?: OptionsOf<F, O>]
+  : {} extends PayloadOf<P> ? [payload?: PayloadOf<P>, options?: OptionsOf<F, O>]
+  : [payload: PayloadOf<P>, options?: OptionsOf<F, O>]
+  : [payload: [P] extends [Schema.Void] ? undefined : PayloadOf<P>, options: OptionsOf<F, O>]
 
 /**
  * An action as a function. One that is answered with a stream gives a `Stream`; one that is not answered succeeds when it is sent.
@@ -294,8 +306,10 @@ type Arguments<P extends Schema.Constraint, F extends Schema.Constraint> = {} ex
  */
 export type Call<A> = A extends
   Action.Action<infer _N, infer P, infer F, infer S, infer E, infer _O, infer _Needs, infer _R, infer Stream>
-  ? Stream extends true ? (...args: Arguments<P, F>) => Stream.Stream<S["Type"], E["Type"] | CallError>
-  : (...args: Arguments<P, F>) => Effect.Effect<A extends Action.Silent ? void : S["Type"], E["Type"] | CallError>
+  ? Stream extends true ? (...args: Arguments<P, F, StreamOptions>) => Stream.Stream<S["Type"], E["Type"] | CallError>
+  : (
+    ...args: Arguments<P, F, CallOptions>
+  ) => Effect.Effect<A extends Action.Silent ? void : S["Type"], E["Type"] | CallError>
   : never
 
 /**
@@ -394,7 +408,8 @@ export interface Members<M> {
   readonly disconnect: Effect.Effect<void>
   /**
    * Does something now, and again on each later connection before anything else is sent, as long as the scope is open: for actions
-   * that have the connection join a group, or say what it is interested in. A failure of a later time is logged.
+   * that have the connection join a group, or say what it is interested in. A failure of a later time is logged. The effect must not
+   * wait for the connection itself: there is none before it is done.
    *
    * **Example** (Follow a document)
    *

@@ -163,9 +163,11 @@ describe("a call", () => {
     expectTypeOf(chat.tail).toEqualTypeOf<
       (
         payload: { readonly file: string },
-        options?: Client.CallOptions
+        options?: Client.StreamOptions
       ) => Stream.Stream<Note, NotFound | CallError>
     >()
+    // @ts-expect-error a stream may last
+    chat.tail({ file: "a" }, { timeout: "1 second" })
   })
 
   it("is reached by its route and the parameters of all that it is in", () => {

@@ -1,6 +1,7 @@
 /**
  * The actions of a consumer at their places, as a client asks for them.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Action from "../Action.ts"
@@ -65,8 +66,11 @@ export const path = (
 export const escape = (text: string): string => encodeURIComponent(text.replace(/\p{Surrogate}/gu, "\uFFFD"))
 
 /** What does not fit its schema is a mistake of the program. */
+export const fitting = (effect: Effect.Effect<unknown, unknown, unknown>): Effect.Effect<unknown> =>
+  Effect.catchCause(effect, (cause) => Effect.die(Cause.squash(cause))) as Effect.Effect<unknown>
+
 const encoded = (schema: Schema.Constraint, value: unknown): Effect.Effect<unknown> =>
-  Effect.orDie(Schema.encodeUnknownEffect(schema)(value)) as Effect.Effect<unknown>
+  fitting(Schema.encodeUnknownEffect(schema)(value))
 
 /** A request as it stands on the wire. */
 export const encode = ({ action, params, route }: Endpoint, parts: Parts) =>
@@ -87,10 +91,10 @@ const encodeValue = (schema: Schema.Constraint, value: unknown): Effect.Effect<u
 
 /** The data of an event out of what stands on the wire. */
 export const decodeEvent = (event: Event.Any, data: unknown): Effect.Effect<unknown> =>
-  Effect.orDie(Schema.decodeUnknownEffect(Schema.toCodecJson(event.data))(data)) as Effect.Effect<unknown>
+  fitting(Schema.decodeUnknownEffect(Schema.toCodecJson(event.data))(data))
 
 /** The success of an action out of the `data` of its reply. */
 export const decodeSuccess = ({ action }: Endpoint, data: unknown): Effect.Effect<unknown> =>
   action.success === Schema.Void
     ? Effect.undefined
-    : Effect.orDie(Schema.decodeUnknownEffect(Schema.toCodecJson(action.success))(data)) as Effect.Effect<unknown>
+    : fitting(Schema.decodeUnknownEffect(Schema.toCodecJson(action.success))(data))

@@ -29,6 +29,12 @@ type Untyped = Effect.Effect<unknown, unknown, unknown>
 
 const millis = (duration: Duration.Input): number => Duration.toMillis(duration)
 
+/** A number that is none is a mistake of the program. */
+const given = <A>(name: string, value: A): A => {
+  if (typeof value !== "number" || value >= 0) return value
+  throw new RangeError(`Client.make: the option ${name} is ${value}: it must be 0 or more`)
+}
+
 /** Makes a client, which lives as long as the scope. */
 export const make = (consumer: Consumer.Any, options: Partial<Options> = {}) =>
   Effect.gen(function*() {
@@ -42,20 +48,20 @@ export const make = (consumer: Consumer.Any, options: Partial<Options> = {}) =>
       credentials: options.credentials,
       replayed: Array.from(groups.values()).filter(({ isReplayed }) => isReplayed).map(({ name }) => name),
       from: options.from ?? "new",
-      queue: options.queue ?? 0,
+      queue: given("queue", options.queue ?? 0),
       reconnect: {
-        min: millis(options.reconnect?.min ?? "250 millis"),
-        max: millis(options.reconnect?.max ?? "30 seconds"),
-        timeout: millis(options.reconnect?.timeout ?? "15 seconds")
+        min: millis(given("reconnect.min", options.reconnect?.min ?? "250 millis")),
+        max: millis(given("reconnect.max", options.reconnect?.max ?? "30 seconds")),
+        timeout: millis(given("reconnect.timeout", options.reconnect?.timeout ?? "15 seconds"))
       },
       heartbeat: options.heartbeat === false ? undefined : {
-        interval: millis(options.heartbeat?.interval ?? "25 seconds"),
-        timeout: millis(options.heartbeat?.timeout ?? "10 seconds")
+        interval: millis(given("heartbeat.interval", options.heartbeat?.interval ?? "25 seconds")),
+        timeout: millis(given("heartbeat.timeout", options.heartbeat?.timeout ?? "10 seconds"))
       }
     }, context)
     yield* line.run
     if (options.connect === "eager") line.connect()
-    return clientOf(consumer, groups, line, millis(options.timeout ?? "60 seconds"), context)
+    return clientOf(consumer, groups, line, millis(given("timeout", options.timeout ?? "60 seconds")), context)
   })
 
 /** Where the consumer is. */
@@ -65,11 +71,7 @@ const urlOf = (consumer: Consumer.Any, { params, url }: Partial<Options>): Effec
     const base = url ?? location?.origin
     return base === undefined || !/^(ws|http)s?:\/\/[^?#]+$/.test(base)
       ? Effect.die(
-        new Error(
-          base === undefined
-            ? `Client.make: there is no page that says where the server of "${consumer.name}" is: give its url`
-            : `Client.make: the url ${JSON.stringify(base)} is none of a server: it looks like "wss://example.com"`
-        )
+        new Error(`Client.make: the url of "${consumer.name}" is ${base}: it looks like "wss://example.com"`)
       )
       : Effect.succeed(base.replace(/^http/, "ws").replace(/\/+$/, "") + path)
   })
@@ -100,6 +102,9 @@ const clientOf = (
     options: CallOptions,
     isFirst: boolean
   ): Effect.Effect<Call, unknown> => {
+    if (options.idempotencyKey !== undefined && endpoint.repeats !== "byKey") {
+      return Effect.die(new Error(`"${endpoint.name}" takes no idempotency key: declare it idempotent: "key"`))
+    }
     const encode = (codec: Codec.Codec) => provided(Contract.encode(endpoint, codec, args))
     const { codec } = line
     return Effect.mapEager(encode(codec), (parts) => ({
@@ -129,7 +134,7 @@ const clientOf = (
   }
 
   const answerOf = (endpoint: Contract.Endpoint, codec: Codec.Codec, reply: Codec.Reply): Untyped =>
-    reply.status < 400
+    reply.status >= 200 && reply.status < 300 && reply.status !== itemStatus
       ? successOf(endpoint, codec, reply)
       : Effect.flatMap(Failures.errorOf(endpoint, reply), Effect.fail)
 
@@ -272,7 +277,7 @@ const clientOf = (
     })
 
   const paramsOf = (group: Contract.Group, params: unknown): Effect.Effect<string | undefined, never, unknown> =>
-    params === undefined ? Effect.undefined : Effect.map(Effect.orDie(group.encodeParams(params)), canonical)
+    params === undefined ? Effect.undefined : Effect.map(Endpoints.fitting(group.encodeParams(params)), canonical)
 
   const presence = (group: Group.Any, params?: unknown): Stream.Stream<unknown, unknown> => {
     const known = groups.get(group.name)!
@@ -323,6 +328,7 @@ const clientOf = (
   const connect: Effect.Effect<void, ConnectionRefused> = wish(
     () => line.connect(),
     (status) => {
+      if (line.isOver) return Effect.die(new Error("The client has ended: it does not connect any more"))
       if (status._tag === "Connected" && line.isConnected) return Effect.void
       return status._tag === "Refused" ? Effect.fail(status.error) : undefined
     }
@@ -330,7 +336,7 @@ const clientOf = (
 
   const disconnect: Effect.Effect<void> = wish(
     () => line.disconnect(),
-    ({ _tag }) => _tag === "Idle" ? Effect.void : undefined
+    ({ _tag }) => _tag === "Idle" || line.isOver ? Effect.void : undefined
   )
 
   const statuses: Stream.Stream<Status> = streamOf(
@@ -365,8 +371,7 @@ const clientOf = (
       )
       line.use()
       const waits = ["Connecting", "Waiting"].includes(line.status._tag) && !line.isPrepared
-      if (!waits) yield* hook
-      yield* first ?? Effect.callback<unknown, E>((resume) => {
+      const isDone = Effect.callback<unknown, E>((resume) => {
         const off = line.statuses.add(({ _tag }) => {
           // What is asked says why there is none.
           if (_tag === "Refused" || _tag === "Idle") done?.(once)
@@ -377,6 +382,8 @@ const clientOf = (
         }
         return Effect.sync(off)
       })
+      // Where the next connection does it first, it is done.
+      yield* first ?? (waits ? isDone : Effect.raceAllFirst([isDone, Effect.flatMap(hook, () => first!)]))
     })
 
   // The members come after the actions: they win.

@@ -9,7 +9,7 @@ export type Hint =
   | { readonly _tag: "Restart" }
   /** It has too much to do (1013, 503). */
   | { readonly _tag: "Busy" }
-  /** Not before so many seconds. */
+  /** Not before so many seconds; before an hour is over, in any case. */
   | { readonly _tag: "After"; readonly seconds: number }
 
 /** The bounds, in milliseconds. */
@@ -17,6 +17,9 @@ export interface Bounds {
   readonly min: number
   readonly max: number
 }
+
+/** A server that wants more than this, in seconds, has made a mistake. */
+const longest = 3600
 
 /** So many attempts further on is a server that has too much to do, or whose clients all come at once. */
 const cautious = 3
@@ -28,5 +31,5 @@ const cautious = 3
 export const delayOf = (failed: number, hint: Hint, { max, min }: Bounds, random: number): number => {
   const steps = hint._tag === "Restart" || hint._tag === "Busy" ? Math.max(failed, cautious) : failed
   const jitter = random * Math.min(max, min * 2 ** Math.min(steps, 30))
-  return Math.round(hint._tag === "After" ? hint.seconds * 1000 + jitter : jitter)
+  return Math.round(hint._tag === "After" ? Math.min(hint.seconds, longest) * 1000 + jitter : jitter)
 }

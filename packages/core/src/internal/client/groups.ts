@@ -21,6 +21,9 @@ export interface Place {
   present: ReadonlyMap<string, Member> | undefined
 }
 
+/** So many groups are known at once. */
+const most = 1000
+
 /** The groups of one client. */
 export class Groups {
   readonly #places = new Map<string, Place>()
@@ -55,8 +58,11 @@ export class Groups {
 
   #place(group: string, params: unknown): Place {
     const key = keyOf(group, params)
-    let place = this.#places.get(key)
-    if (place === undefined) this.#places.set(key, place = { group, params, position: undefined, present: undefined })
+    const place = this.#places.get(key) ?? { group, params, position: undefined, present: undefined }
+    // The last one that was heard of comes last; of those that were not heard of for long nothing is kept.
+    this.#places.delete(key)
+    this.#places.set(key, place)
+    if (this.#places.size > most) this.#places.delete(this.#places.keys().next().value!)
     return place
   }
 
@@ -76,9 +82,9 @@ export class Groups {
     return Array.from(this.#places.values()).some((place) => place.group === group && place.position !== undefined)
   }
 
-  /** The positions in groups of these names, for the query string of the URL that it connects with. */
+  /** The positions in groups of these names, the last that were heard of first, for the query string of the URL that it connects with. */
   after(isReplayed: (group: string) => boolean): ReadonlyArray<string> {
-    return Array.from(this.#places.values()).flatMap(({ group, params, position }) =>
+    return Array.from(this.#places.values()).reverse().flatMap(({ group, params, position }) =>
       position === undefined || !isReplayed(group) ? [] : [`${group}:${canonical(params)}:${position}`]
     )
   }

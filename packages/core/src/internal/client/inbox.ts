@@ -54,7 +54,8 @@ export class Inbox<A, E = never> {
   #wake(): void {
     const resume = this.#resume
     this.#resume = undefined
-    resume?.(this.#now)
+    // Not before it is taken: whoever has waited may be interrupted meanwhile.
+    resume?.(Effect.suspend(() => this.#now))
   }
 
   get #now(): Taken<A, E> {
@@ -68,6 +69,9 @@ export class Inbox<A, E = never> {
   readonly take: Taken<A, E> = Effect.suspend(() =>
     this.#held.length > 0 || this.#end !== undefined ? this.#now : Effect.callback((resume) => {
       this.#resume = resume
+      return Effect.sync(() => {
+        this.#resume = undefined
+      })
     })
   )
 }

@@ -119,11 +119,14 @@ const stable = 10_000
 /** Before its credentials expire, in milliseconds, a connection is given newer ones: so long, or a fifth of the time that is left. */
 const renewalLead = 30_000
 
-/** So long until the next attempt to renew, in milliseconds. */
-const renewalPause = 5000
+/** So long at least until the next attempt to renew, in milliseconds. */
+const renewalPause = 2000
 
 /** So long a renewal waits for its answer, in milliseconds. */
 const renewalTimeout = 15_000
+
+/** So many characters of the URL the positions may take. */
+const positionsLength = 4000
 
 const tooLarge: Failures.Failure = { status: 413, errors: [] }
 
@@ -160,6 +163,8 @@ export class Line {
   /** Whether it was given up by `disconnect`. */
   #isGivenUp = false
   #isOver = false
+  /** Whether a connection is made, or there is one, or it is being ended. */
+  #isTrying = false
   /** How often in a row the handshake was refused since the credentials do not hold. */
   #unauthenticated = 0
 
@@ -212,6 +217,7 @@ export class Line {
             this.#isOver = true
             this.#watch?.interruptUnsafe()
             for (const call of this.#calls.values()) this.#fail(call, ended)
+            this.#become({ _tag: "Idle" })
             this.heard.tell({ _tag: "Ended" })
           })
         )
@@ -225,6 +231,7 @@ export class Line {
 
   /** Wants a connection now, whatever was before. */
   connect(): void {
+    if (this.#isOver) return
     this.#isGivenUp = false
     if (this.#status._tag === "Idle" || this.#status._tag === "Refused") {
       this.#unauthenticated = 0
@@ -235,8 +242,8 @@ export class Line {
   }
 
   #hurry(): void {
-    // Whoever has a connection hurries for nothing, also when it is lost later.
-    if (this.#session === undefined) this.#isHurried = true
+    // Whoever has a connection, or just makes one, hurries for nothing, also when it is lost later.
+    if (this.#session === undefined && this.#status._tag !== "Connecting") this.#isHurried = true
     this.#wishes.tell()
   }
 
@@ -258,7 +265,16 @@ export class Line {
     this.#isGivenUp = true
     this.#isWanted = false
     this.#wishes.tell()
-    if (this.#status._tag === "Refused") this.#become({ _tag: "Idle" })
+    if (!this.#isTrying && this.#status._tag !== "Idle") this.#giveUp()
+  }
+
+  #giveUp(): void {
+    this.#trim("The client has disconnected")
+    // Nor does what may be sent again wait.
+    for (const call of Array.from(this.#calls.values())) {
+      if (call.wasSent) this.#fail(call, "The client has disconnected")
+    }
+    this.#become({ _tag: "Idle" })
   }
 
   #become(status: Status): void {
@@ -293,7 +309,7 @@ export class Line {
     this.#watch?.interruptUnsafe()
     this.#wakesAt = time
     this.#watch = Effect.runForkWith(this.#context)(
-      Effect.andThen(Effect.sleep(Math.max(0, time - this.#now())), Effect.sync(() => this.#endOverdue()))
+      Effect.andThen(Effect.sleep(Math.ceil(Math.max(0, time - this.#now()))), Effect.sync(() => this.#endOverdue()))
     )
   }
 
@@ -315,7 +331,9 @@ export class Line {
 
   /** Nobody waits for a call any more. */
   abandon(call: Call): void {
-    if (this.#calls.delete(call.id) && call.isSent && !call.action.startsWith("$")) {
+    if (!this.#calls.delete(call.id) || !call.isSent) return
+    if (this.#session !== undefined) this.#session.longest = Math.max(this.#session.longest, call.size)
+    if (!call.action.startsWith("$")) {
       this.#sendOwn("$cancel", { request_id: call.id })
     }
   }
@@ -341,7 +359,7 @@ export class Line {
   /** Sends what was encoded for another codec than that of the connection. */
   #sendAnew(call: Call, session: Session): void {
     Effect.runForkWith(this.#context)(Effect.map(this.#encode(call, session.codec), (isEncoded) => {
-      if (isEncoded && this.#session === session && this.#calls.has(call.id)) this.#send(call, session)
+      if (isEncoded && !call.isSent && this.#session === session && this.#calls.has(call.id)) this.#send(call, session)
     }))
   }
 
@@ -384,19 +402,19 @@ export class Line {
   // ---- connections
 
   get #connections(): Effect.Effect<never> {
-    return Effect.forever(
-      Effect.gen({ self: this }, function*() {
+    return Effect.gen({ self: this }, function*() {
+      while (true) {
         yield* this.#wish(() => this.#isWanted)
-        yield* Effect.raceAllFirst([this.#connecting, this.#wish(() => !this.#isWanted)])
-        if (!this.#isGivenUp) return
-        this.#trim("The client has disconnected")
-        // Nor does what may be sent again wait.
-        for (const call of Array.from(this.#calls.values())) {
-          if (call.wasSent) this.#fail(call, "The client has disconnected")
-        }
-        this.#become({ _tag: "Idle" })
-      })
-    )
+        this.#isTrying = true
+        const isRefused = yield* Effect.raceAllFirst([
+          Effect.as(this.#connecting, true),
+          Effect.as(this.#wish(() => !this.#isWanted), false)
+        ])
+        this.#isTrying = false
+        // Whoever has wanted it again meanwhile gets another connection: this one is given up all the same.
+        if (!isRefused) this.#giveUp()
+      }
+    })
   }
 
   /** Connects, and connects again, until that is of no use. */
@@ -408,11 +426,12 @@ export class Line {
         this.#become({ _tag: "Connecting", attempt: failed + 1 })
         const outcome = yield* this.#attempt
         if (outcome._tag === "Refused") return this.#refused(outcome.error)
-        this.#trim(outcome.reason)
         if (outcome.lived >= stable) failed = 0
         const delay = delayOf(failed, outcome.hint, this.#options.reconnect, yield* Random.next)
         failed++
         this.#become({ _tag: "Waiting", attempt: failed, delay, reason: outcome.reason })
+        // Whoever asks again at once is one of them.
+        this.#trim(outcome.reason)
         yield* Effect.raceAllFirst([Effect.sleep(delay), this.#wish(() => this.#isHurried)])
       }
     }).pipe(Effect.provideContext(this.#context))
@@ -420,12 +439,15 @@ export class Line {
 
   #refused(error: ConnectionRefused): void {
     this.#isWanted = false
+    // Those that there are now: whoever is told may connect again, and ask for more.
+    const calls = Array.from(this.#calls.values())
+    const tell = this.heard.telling
+    this.#calls.clear()
     this.#become({ _tag: "Refused", error })
-    for (const call of Array.from(this.#calls.values())) {
-      this.#calls.delete(call.id)
-      call.onError(error)
+    for (const call of calls) {
+      call.onError(call.wasSent ? new ConnectionLost({ message: error.message, isSent: true }) : error)
     }
-    this.heard.tell({ _tag: "Refused", error })
+    tell({ _tag: "Refused", error })
   }
 
   /** One connection, from the attempt to make it to its end. */
@@ -440,7 +462,13 @@ export class Line {
         return presented?._tag === "Failure" ? undefined : yield* connector.open(this.#request(presented?.value))
       }))
       if (presented?._tag === "Failure") return lostCredentials(presented.cause)
-      if (link === undefined) return lost("The server does not answer")
+      if (link === undefined) {
+        return lost(
+          credentials !== undefined && presented === undefined
+            ? "The credentials were not there in time"
+            : "The server does not answer"
+        )
+      }
       return link.protocol === refusalsSubprotocol
         ? (yield* inTime(this.#readRefusal(link))) ?? lost("The server does not say why it refuses the connection")
         : yield* this.#serve(link, presented?.value)
@@ -471,7 +499,14 @@ export class Line {
       if ("query" in place) entries.push([place.query, token])
       else protocols.push(toSubprotocol(token, place.subprotocol))
     }
-    for (const position of [...after, ...all]) entries.push(["$after", position])
+    // Those that it joins by itself come first. Servers take a URL of so many characters; what has no place there begins fresh.
+    let room = positionsLength
+    for (const position of [...all, ...after]) {
+      const { length } = queryOf([["$after", position]])
+      if (length > room) continue
+      room -= length + 1
+      entries.push(["$after", position])
+    }
     return { url: entries.length === 0 ? url : `${url}?${queryOf(entries)}`, protocols }
   }
 
@@ -484,8 +519,8 @@ export class Line {
     return Effect.map(run, ({ code, reason }): Outcome => {
       if (reply?._tag === "Reply") return this.#turnedAway(reply)
       // It was lost on the way: nobody knows what it would have said.
-      if (code < 4400 || code > 4599) return lost(reasonOf({ code, reason }))
-      return this.#turnedAway({ status: code - 4000, errors: [{ detail: reason }] })
+      if (code < 4400 || code > 4599) return outcomeOf({ code, reason }, 0)
+      return this.#turnedAway({ status: code - 4000, errors: reason === "" ? [] : [{ detail: reason }] })
     })
   }
 
@@ -569,12 +604,19 @@ export class Line {
     const message = session.codec.read(frame)
     if (message === undefined) return
     if (message._tag === "Event") {
-      this.groups.take(message)
-      this.heard.tell({ _tag: "Event", event: message, codec: session.codec })
+      try {
+        this.groups.take(message)
+        this.heard.tell({ _tag: "Event", event: message, codec: session.codec })
+      } catch (cause) {
+        // Nested deeper than the stack is: nobody catches it in a listener of the platform.
+        Effect.runForkWith(this.#context)(Effect.logError(`An event of "${message.type}" cannot be read`, cause))
+      }
       return
     }
     const call = this.#calls.get(message.requestId as number)
-    if (call === undefined && message.status === 413) return this.#refuseLongest(session, message)
+    if ((message.requestId ?? undefined) === undefined && message.status === 413) {
+      return this.#refuseLongest(session, message)
+    }
     if (call === undefined || !call.isSent) return
     if (!call.isStream || message.status !== itemStatus) this.#calls.delete(call.id)
     call.onReply(message, session.codec)
@@ -613,7 +655,7 @@ export class Line {
         const renewed = presented._tag === "Success" ? yield* this.#authenticate(session, presented.value) : undefined
         if (renewed !== undefined) expiresAt = renewed.expiresAt
         // Where it does not succeed in time, the server ends the connection, and the next one says why.
-        if (renewed === undefined || (expiresAt !== undefined && expiresAt <= this.#now())) {
+        if (renewed === undefined || (expiresAt !== undefined && !(expiresAt > this.#now() + renewalPause))) {
           yield* Effect.sleep(renewalPause)
         }
       }
@@ -672,7 +714,7 @@ const lostCredentials = (cause: Cause.Cause<unknown>): Outcome => {
       _tag: "Refused",
       error: new ConnectionRefused({ status: 401, code: reason.error.code, message: reason.error.message })
     }
-    : lost("The credentials cannot be had")
+    : lost(`The credentials cannot be had: ${String(Cause.squash(cause))}`)
 }
 
 const reasonOf = ({ code, reason }: Closed): string =>

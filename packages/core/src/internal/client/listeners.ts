@@ -18,7 +18,15 @@ export class Listeners<A> {
 
   /** Tells everybody; whoever begins to listen meanwhile is told what comes after that. */
   tell(value: A): void {
-    for (const listener of Array.from(this.#listeners)) if (this.#listeners.has(listener)) listener(value)
+    this.telling(value)
+  }
+
+  /** Tells those who listen now. */
+  get telling(): (value: A) => void {
+    const listeners = Array.from(this.#listeners)
+    return (value) => {
+      for (const listener of listeners) if (this.#listeners.has(listener)) listener(value)
+    }
   }
 
   get size(): number {
