@@ -3,6 +3,9 @@
  */
 import type * as Codec from "../Codec.ts"
 
+/** The status of an item of a stream. */
+export const itemStatus = 206
+
 /** Reads a reply or an event; `undefined` where it is neither. */
 export const readBody = (body: Readonly<Record<string, unknown>>): Codec.Reply | Codec.Event | undefined => {
   const { data, errors, group, id, params, request_id: requestId, status, type } = body

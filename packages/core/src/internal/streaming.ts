@@ -9,6 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type { Request } from "../Handlers.ts"
 import type { Transport } from "../Transport.ts"
+import { itemStatus } from "./answers.ts"
 import type * as compile from "./compile.ts"
 import type { Eager } from "./eager.ts"
 import type * as Envelope from "./envelope.ts"
@@ -127,9 +128,6 @@ export class Encoded {
     this.json = json
   }
 }
-
-/** The status of an item. */
-export const itemStatus = 206
 
 /** One stream on its way to the client. */
 export class Streaming {

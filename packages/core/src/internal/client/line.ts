@@ -18,6 +18,7 @@ import * as Codec from "../../Codec.ts"
 import type * as Connector from "../../Connector.ts"
 import { toSubprotocol } from "../../Credentials.ts"
 import type { Closed } from "../../Transport.ts"
+import { itemStatus } from "../answers.ts"
 import { refusalsSubprotocol } from "../subprotocols.ts"
 import { type Parts, queryOf, type Repeats } from "./contract.ts"
 import { type Bounds, delayOf, type Hint } from "./delays.ts"
@@ -131,9 +132,6 @@ const positionsLength = 4000
 const tooLarge: Failures.Failure = { status: 413, errors: [] }
 
 const noHint: Hint = { _tag: "None" }
-
-/** The status of an item of a stream. */
-export const itemStatus = 206
 
 const ended = "The client has ended"
 

@@ -22,9 +22,9 @@ import * as Pipeline from "../../Pipeline.ts"
 import type * as Reply from "../../Reply.ts"
 import * as Throttle from "../../Throttle.ts"
 import * as Transport from "../../Transport.ts"
+import { itemStatus } from "../answers.ts"
 import type * as compile from "../compile.ts"
 import * as Endpoints from "../endpoints.ts"
-import { itemStatus } from "../streaming.ts"
 
 /**
  * Somebody to act as in a test: the identity that an identity service is to have.
